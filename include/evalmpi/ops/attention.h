@@ -1,0 +1,56 @@
+#pragma once
+
+// Causal attention of new tokens over paths of keys and values.
+//
+// A path is a sequence of positions 0, 1, 2, ... with one key and value per position, layer and KV head. A span
+// is a run of new rows that continues a path at absolute position `start`: its keys and values are written
+// there first, then each of its rows attends to positions 0 .. its own. Spans are processed in order, so a tree
+// of tokens is its depth-first list of spans on one path (a child overwrites what an earlier sibling left
+// behind), and a batch of sequences is one span on each of several paths.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace evalmpi::ops {
+
+struct AttentionSpan {
+  int32_t path = 0;    // which path
+  int32_t start = 0;   // absolute position of the first row
+  int32_t row = 0;     // first row of q, k, v
+  int32_t length = 0;  // rows
+};
+
+// Keys and values of `paths` paths for all layers of one place, packed for the kernel, float32. Grows on demand.
+class KeyValueStore {
+ public:
+  KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim);
+  KeyValueStore(KeyValueStore&&) noexcept;
+  KeyValueStore& operator=(KeyValueStore&&) noexcept;
+  ~KeyValueStore();
+  // Room for `positions` positions on every path (contents kept). Called outside the layer loop.
+  void reserve(int64_t positions);
+  // Makes positions [0, length) of path `to` equal those of path `from`, in all layers.
+  void copy_path(int32_t from, int32_t to, int64_t length);
+  int64_t bytes() const;
+
+  struct Storage;
+  Storage& storage() { return *storage_; }
+
+ private:
+  std::unique_ptr<Storage> storage_;
+};
+
+// softmax(scale * q k^T) v, row-pure: a row's bits depend on its query and the keys and values at its absolute
+// positions only, not on how they were cut into spans, chunks or calls.
+//   q_TNH, k_TGH, v_TGH   float32, contiguous; N and G may be 0
+//   kv_head_of_query_N    the local KV head that each local query head reads
+//   window                0: all earlier positions; W: position j is seen from i iff j > i - W
+//   returns               [T, N * H] float32
+at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGH,
+                     std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
+                     std::span<const int32_t> kv_head_of_query_N, double scale, int64_t window);
+
+}  // namespace evalmpi::ops

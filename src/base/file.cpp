@@ -1,0 +1,147 @@
+#include "evalmpi/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "evalmpi/base/error.h"
+
+namespace evalmpi {
+namespace fs = std::filesystem;
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+int open_for_reading(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) return fd;
+  const int error = errno;
+  if (error == ENOENT || error == ENOTDIR) fail(ExitCode::kMissingInput, "{}: no such file", path.string());
+  fail(ExitCode::kIo, "{}: cannot open: {}", path.string(), std::strerror(error));
+}
+
+uint64_t regular_size_bytes(int fd, const fs::path& path) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) fail(ExitCode::kIo, "{}: {}", path.string(), std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) fail(ExitCode::kBadInput, "{}: not a regular file", path.string());
+  return static_cast<uint64_t>(status.st_size);
+}
+
+void write_all(int fd, std::string_view bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(ExitCode::kIo, "{}: cannot write: {}", path.string(), std::strerror(errno));
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& path, uint64_t max_bytes) {
+  const Descriptor file(open_for_reading(path));
+  const uint64_t size_bytes = regular_size_bytes(file.get(), path);
+  if (size_bytes > max_bytes) {
+    fail(ExitCode::kBadInput, "{}: {} bytes, more than the {} that are read of such a file", path.string(), size_bytes,
+         max_bytes);
+  }
+  std::string bytes(size_bytes, '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(ExitCode::kIo, "{}: cannot read: {}", path.string(), std::strerror(errno));
+    if (got == 0) fail(ExitCode::kIo, "{}: became shorter while it was read", path.string());
+    done += static_cast<size_t>(got);
+  }
+  return bytes;
+}
+
+void write_file_atomically(const fs::path& path, std::string_view bytes) {
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const fs::path temporary =
+      directory / fmt::format(".{}.{}.{:08x}.tmp", path.filename().string(), ::getpid(), random() & 0xffffffff);
+  Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (file.get() < 0) {
+    const int error = errno;
+    fail(error == ENOSPC || error == EDQUOT ? ExitCode::kIo : ExitCode::kCannotWrite, "{}: cannot create: {}",
+         path.string(), std::strerror(error));
+  }
+  try {
+    write_all(file.get(), bytes, path);
+    if (::fsync(file.get()) != 0) fail(ExitCode::kIo, "{}: cannot fsync: {}", path.string(), std::strerror(errno));
+    if (::close(file.release()) != 0) fail(ExitCode::kIo, "{}: cannot close: {}", path.string(), std::strerror(errno));
+    if (::rename(temporary.c_str(), path.c_str()) != 0) {
+      fail(ExitCode::kCannotWrite, "{}: cannot rename into place: {}", path.string(), std::strerror(errno));
+    }
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  const Descriptor folder(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0 || ::fsync(folder.get()) != 0) {
+    fail(ExitCode::kIo, "{}: cannot fsync its directory: {}", path.string(), std::strerror(errno));
+  }
+}
+
+fs::path safe_path(const fs::path& root, std::string_view name, bool allow_links_out) {
+  const fs::path relative{std::string(name)};
+  bool plain = !name.empty() && relative.is_relative() && name.find('\0') == std::string_view::npos;
+  for (const fs::path& part : relative) plain = plain && part != "..";
+  if (!plain) fail(ExitCode::kBadInput, "\"{}\" is not a path inside {}", name, root.string());
+  const fs::path joined = root / relative;
+  if (allow_links_out) return joined;
+  std::error_code error;
+  const fs::path real_root = fs::weakly_canonical(root, error);
+  const fs::path real = error ? fs::path() : fs::weakly_canonical(joined, error);
+  if (error) fail(ExitCode::kIo, "{}: {}", joined.string(), error.message());
+  const fs::path from_root = real.lexically_relative(real_root);
+  if (from_root.empty() || *from_root.begin() == "..") {
+    fail(ExitCode::kBadInput, "\"{}\" leads out of {}", name, root.string());
+  }
+  return joined;
+}
+
+MappedFile::MappedFile(const fs::path& path) {
+  const Descriptor file(open_for_reading(path));
+  size_bytes_ = regular_size_bytes(file.get(), path);
+  if (size_bytes_ == 0) return;
+  void* address = ::mmap(nullptr, size_bytes_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (address == MAP_FAILED) fail(ExitCode::kIo, "{}: cannot map: {}", path.string(), std::strerror(errno));
+  data_ = static_cast<const char*>(address);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_bytes_, other.size_bytes_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_bytes_);
+}
+
+}  // namespace evalmpi
