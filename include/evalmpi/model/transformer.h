@@ -1,0 +1,64 @@
+#pragma once
+
+// The one transformer of all families: a stack of blocks described by ModelSpec, of which this place holds a
+// tensor-parallel shard. Immutable after loading, so any number of lanes use one copy.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "evalmpi/comm/communicator.h"
+#include "evalmpi/model/spec.h"
+#include "evalmpi/ops/attention.h"
+
+namespace evalmpi::model {
+
+class Weights;
+
+// Rows that are computed in one call: token ids, their absolute positions, and how they continue the paths of a
+// key-value store (ops/attention.h).
+struct Segment {
+  std::vector<int32_t> ids;                // [T]
+  std::vector<int32_t> positions;          // [T]; row s.row + i of span s is at position s.start + i
+  std::vector<ops::AttentionSpan> spans;
+};
+
+// What the head says about M targets on R rows.
+struct HeadResult {
+  std::vector<float> logprob_M;     // natural log-probability of each target, float32
+  std::vector<uint8_t> is_argmax_M;  // 1 where the target is the row's argmax (lowest id on ties)
+  std::vector<int32_t> argmax_R;
+};
+
+class Transformer {
+ public:
+  // weights: this place's shard (model/weights.h), complete and checked.
+  explicit Transformer(std::shared_ptr<const Weights> weights);
+  const ModelSpec& spec() const;
+  const Weights& weights() const;
+
+  // An empty store for `paths` paths of this place's KV heads, for layers [first_layer, last_layer) of this stage.
+  ops::KeyValueStore make_key_value_store(int64_t paths) const;
+
+  // Token embeddings (plus learned positions where the family has them) -> hidden_TD float32, complete on every tp rank.
+  // COLLECTIVE over tp.
+  at::Tensor embed(const Segment& segment, comm::Communicator& tp) const;
+
+  // Layers [first, last) on hidden_TD; keys and values of the segment enter `store`. COLLECTIVE over tp.
+  at::Tensor run_layers(at::Tensor hidden_TD, const Segment& segment, int64_t first, int64_t last,
+                        ops::KeyValueStore& store, comm::Communicator& tp) const;
+
+  // Final norm and head on chosen rows. rows_R: rows of hidden_TD, ascending. Target m asks for token
+  // token_of_target[m] at rows_R[row_of_target[m]]; row_of_target ascending. COLLECTIVE over tp; the same on
+  // every tp rank. FAILS: kBadInput when a row's logits are NaN or infinite (names the model as damaged).
+  HeadResult head(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R, std::span<const int32_t> row_of_target,
+                  std::span<const int32_t> token_of_target, comm::Communicator& tp) const;
+
+ private:
+  std::shared_ptr<const Weights> weights_;
+};
+
+}  // namespace evalmpi::model
