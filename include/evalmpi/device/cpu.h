@@ -1,0 +1,35 @@
+#pragma once
+
+// What this process may use of its host.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace evalmpi::device {
+
+// The CPU numbers on which this process may run (its affinity mask), ascending.
+std::vector<int> usable_cpus();
+
+// CPU time that the cgroups (v1 or v2) of this process grant, in cores; 0 where there is no limit.
+double cgroup_quota_cores();
+// The same for any process: the text of its /proc/PID/cgroup, and where the cgroup file system is mounted.
+double cgroup_quota_cores(std::string_view proc_cgroup, const std::filesystem::path& cgroup_root);
+
+// Cores that affinity and quota leave, at least 1.
+int usable_cores();
+
+std::string host_name();
+
+struct Memory {
+  int64_t total_bytes = 0;      // of the host, or of the cgroup where that is less
+  int64_t available_bytes = 0;  // free or reclaimable without swapping
+};
+Memory memory();
+
+std::string cpu_model();        // "AMD EPYC 7763 64-Core Processor"; "unknown" where /proc does not say
+std::string instruction_set();  // the widest of "avx512", "avx2" (with FMA) that the CPU has, else "portable"
+
+}  // namespace evalmpi::device
