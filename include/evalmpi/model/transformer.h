@@ -21,14 +21,14 @@ class Weights;
 // Rows that are computed in one call: token ids, their absolute positions, and how they continue the paths of a
 // key-value store (ops/attention.h).
 struct Segment {
-  std::vector<int32_t> ids;                // [T]
-  std::vector<int32_t> positions;          // [T]; row s.row + i of span s is at position s.start + i
+  std::vector<int32_t> ids;        // [T]
+  std::vector<int32_t> positions;  // [T]; row s.row + i of span s is at position s.start + i
   std::vector<ops::AttentionSpan> spans;
 };
 
 // What the head says about M targets on R rows.
 struct HeadResult {
-  std::vector<float> logprob_M;     // natural log-probability of each target, float32
+  std::vector<float> logprob_M;      // natural log-probability of each target, float32
   std::vector<uint8_t> is_argmax_M;  // 1 where the target is the row's argmax (lowest id on ties)
   std::vector<int32_t> argmax_R;
 };
@@ -43,8 +43,8 @@ class Transformer {
   // An empty store for `paths` paths of this place's KV heads, for layers [first_layer, last_layer) of this stage.
   ops::KeyValueStore make_key_value_store(int64_t paths) const;
 
-  // Token embeddings (plus learned positions where the family has them) -> hidden_TD float32, complete on every tp rank.
-  // COLLECTIVE over tp.
+  // Token embeddings (plus learned positions where the family has them) -> hidden_TD float32, complete on every tp
+  // rank. COLLECTIVE over tp.
   at::Tensor embed(const Segment& segment, comm::Communicator& tp) const;
 
   // Layers [first, last) on hidden_TD; keys and values of the segment enter `store`. COLLECTIVE over tp.
@@ -56,6 +56,10 @@ class Transformer {
   // every tp rank. FAILS: kBadInput when a row's logits are NaN or infinite (names the model as damaged).
   HeadResult head(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R, std::span<const int32_t> row_of_target,
                   std::span<const int32_t> token_of_target, comm::Communicator& tp) const;
+
+  // Full logits of chosen rows for generation -> [R, V] float32, the same bits as head() sees and the same on every
+  // tp rank. COLLECTIVE over tp. FAILS: kBadInput on NaN.
+  at::Tensor logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R, comm::Communicator& tp) const;
 
  private:
   std::shared_ptr<const Weights> weights_;

@@ -1,0 +1,107 @@
+#pragma once
+
+// One place's shard of a model's weights, complete and checked.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "evalmpi/base/hash.h"
+#include "evalmpi/model/shard_plan.h"
+#include "evalmpi/model/spec.h"
+#include "evalmpi/ops/linear.h"
+
+namespace evalmpi::model {
+
+// y = x W^T + b for any storage of W.
+struct Linear {
+  std::variant<at::Tensor, ops::PackedLinear> weight;  // dense [out, in] float32, or packed in the files' dtype
+  at::Tensor bias;                                     // float32, undefined: none
+
+  at::Tensor operator()(const at::Tensor& x_TK) const;
+  int64_t bytes() const;
+};
+
+struct Norm {
+  at::Tensor weight_D;  // float32
+  at::Tensor bias_D;    // float32, undefined for RMS norms
+};
+
+// N, G and F count this place's query heads, KV heads and MLP columns; any of them may be 0.
+struct LayerWeights {
+  Norm attention_norm;
+  Linear query;                     // [N * H, D]
+  Linear key;                       // [G * H, D]
+  Linear value;                     // [G * H, D]
+  Linear attention_out;             // [D, N * H], its bias apart:
+  at::Tensor attention_out_bias_D;  // added once, after the sum over tp; undefined: none
+  Norm mlp_norm;
+  Linear gate;             // [F, D]; no weight unless the MLP is gated
+  Linear up;               // [F, D]
+  Linear down;             // [D, F]
+  at::Tensor down_bias_D;  // as attention_out_bias_D
+};
+
+// Borrows a layer for as long as it lives, so that a layer may later be streamed or gathered.
+class LayerHandle {
+ public:
+  explicit LayerHandle(const LayerWeights& layer) : layer_(&layer) {}
+  LayerHandle(const LayerHandle&) = delete;
+  LayerHandle& operator=(const LayerHandle&) = delete;
+  const LayerWeights& operator*() const { return *layer_; }
+  const LayerWeights* operator->() const { return layer_; }
+
+ private:
+  const LayerWeights* layer_;
+};
+
+struct LoadOptions {
+  bool pack = true;           // false: dense float32 linears through ATen (reference, training)
+  int64_t max_positions = 0;  // rows of the rotary tables; 0: the model's
+  // Called after each tensor with the bytes of this place read so far and in total.
+  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
+};
+
+class Weights {
+ public:
+  ModelSpec spec;
+  RankShard shard;
+  at::Tensor embedding_VD;  // this place's vocabulary rows, in the files' dtype
+  std::vector<LayerWeights> layers;
+  Norm final_norm;
+  ops::PackedLinear head_VD;  // this place's vocabulary rows; of the embedding when tied
+  at::Tensor rotary_cos_PR;   // float32 [positions, rotary dims / 2]
+  at::Tensor rotary_sin_PR;
+  uint64_t bytes_read = 0;  // from files, by this place
+
+  LayerHandle acquire(int64_t layer) const { return LayerHandle(layers[static_cast<size_t>(layer)]); }
+  int64_t bytes() const;  // in memory
+};
+
+// Reads the shard of `tp_rank`: only its bytes. Not under InferenceMode (such weights could not be trained).
+// FAILS: kMissingInput, kIo; kBadInput for a tensor that is missing, of another shape or dtype, or holds
+// NaN or infinity: names tensor, file, expected and found. Tensors that the model does not have are a warning.
+std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder, const ModelSpec& spec,
+                                            const ShardPlan& plan, int tp_rank, const LoadOptions& options = {});
+
+struct RotaryTables {
+  at::Tensor cos_PR;
+  at::Tensor sin_PR;
+};
+
+// The inverse frequencies [dims / 2], in the float32 steps of transformers' modeling_rope_utils.
+std::vector<float> rotary_inverse_frequencies(const RotarySpec& rotary);
+// cos and sin of float32(position) * inverse frequency (rounded to float32), each correctly rounded to float32.
+RotaryTables make_rotary_tables(const RotarySpec& rotary, int64_t positions);
+
+// Identity of the weights: config.json and the content of all weight files (XXH3 in blocks, on up to
+// `threads` threads; the result does not depend on them). Tokenizer files have their own identity.
+// FAILS: kMissingInput, kIo, kBadInput.
+Hash128 model_digest(const std::filesystem::path& folder, int threads = 1);
+
+}  // namespace evalmpi::model
