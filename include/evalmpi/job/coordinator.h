@@ -1,0 +1,96 @@
+#pragma once
+
+// Rank 0's service thread: hands out chunks and gathers their records. Nothing here knows what a chunk is.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "evalmpi/base/hash.h"
+#include "evalmpi/job/signals.h"
+#include "evalmpi/job/work_queue.h"
+#include "evalmpi/store/record_log.h"
+
+namespace evalmpi::comm {
+class MessagePort;
+}
+
+namespace evalmpi::job {
+
+// A record that its worker has made durable.
+struct Receipt {
+  uint64_t item = 0;  // WorkQueue id
+  int worker = 0;
+  double seconds = 0;  // that the worker needed
+  std::string log_name;
+  store::LogPosition position;
+  std::string record;
+};
+
+struct CoordinatorOptions {
+  int num_workers = 0;  // WorkerClients of all ranks together; each must leave() or be told to stop
+  // The attempt must have ended by then.
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  // Called in the service thread. An Error from either ends the service: workers are halted, join() throws it.
+  std::function<void(Receipt)> on_record;  // once per item, also when a receipt comes twice
+  std::function<void()> on_tick;           // about every second: heartbeat of the lock, status.json
+};
+
+// Serves until every worker has left. Hand-out ends when the queue is closed and drained, when `stop` asks, or when the
+// deadline is nearer than the next item would take by the rate measured so far (workers then finish what they have).
+// A worker that is busy gets its next item early (it asks ahead), except when fewer items wait than there are workers:
+// then an item goes to whoever is free first, so that none lies behind a long one.
+class Coordinator {
+ public:
+  // Starts the thread. `port`, `queue` and `stop` outlive this object; nobody else receives kToCoordinator on `port`.
+  Coordinator(comm::MessagePort& port, WorkQueue& queue, const StopFlag& stop, CoordinatorOptions options);
+  Coordinator(const Coordinator&) = delete;
+  Coordinator& operator=(const Coordinator&) = delete;
+  ~Coordinator();  // stops the queue and halts the workers if join() was not called, then waits for the thread
+
+  // Waits until all workers have left. FAILS: with what ended the service.
+  void join();
+
+  // Whether the deadline ended the hand-out. Valid after join().
+  bool stopped_by_deadline() const { return stopped_by_deadline_; }
+
+ private:
+  struct Worker {
+    int rank = -1;
+    Hash128 held;
+    bool is_waiting = false;  // it has asked and has no answer yet
+    bool is_told_to_stop = false;
+    bool has_left = false;
+    std::vector<uint64_t> in_flight;
+  };
+
+  void serve();
+  void handle(int rank, const std::string& message);
+  void answer_waiting();
+  bool answer(int id, Worker& worker);
+  void tell_to_stop(int id, Worker& worker, Stop how);
+  void check_stop();
+  int64_t affordable_cost() const;
+
+  comm::MessagePort& port_;
+  WorkQueue& queue_;
+  const StopFlag& stop_;
+  CoordinatorOptions options_;
+  std::vector<Worker> workers_;
+  int num_left_ = 0;
+  double seconds_done_ = 0;  // of all workers, for the rate
+  double cost_done_ = 0;
+  bool stopped_by_deadline_ = false;
+  Stop told_ = Stop::kNone;
+  std::exception_ptr failure_;
+  std::atomic<bool> shut_down_{false};
+  std::thread thread_;
+};
+
+}  // namespace evalmpi::job

@@ -1,0 +1,68 @@
+#pragma once
+
+// A lane's end of the wire to the coordinator. One thread each; several on a rank share its port.
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "evalmpi/base/hash.h"
+#include "evalmpi/job/signals.h"
+#include "evalmpi/store/record_log.h"
+
+namespace evalmpi::comm {
+class MessagePort;
+}
+
+namespace evalmpi::job {
+
+struct Item {
+  uint64_t id = 0;
+  Hash128 prefix;
+  std::string payload;
+};
+
+class WorkerClient {
+ public:
+  // worker_id: 0 .. CoordinatorOptions::num_workers - 1, each used once over all ranks. `port` and `stop` outlive it.
+  WorkerClient(comm::MessagePort& port, int worker_id, int coordinator_rank, const StopFlag& stop);
+  WorkerClient(const WorkerClient&) = delete;
+  WorkerClient& operator=(const WorkerClient&) = delete;
+  ~WorkerClient();  // leaves
+
+  // The next item; blocks until there is one. The one after is asked for before this returns, with the item's prefix as
+  // the one that will be held. nullopt: there is nothing more (done, stopped, or out of time); the client has left.
+  // An item that was sent ahead when a stop came is dropped here and computed in a later attempt.
+  std::optional<Item> next();
+
+  // Reports `item` as done. REQUIRES: the record is durable at `position` of `log_name`.
+  void finished(const Item& item, std::string_view record, std::string_view log_name,
+                const store::LogPosition& position);
+
+  // Whether the chunk in hand should be dropped: this rank's signal, or the coordinator's word. Cheap: call it between
+  // the parts of a chunk. To drop: do not call finished(), call next().
+  bool stop_now();
+
+  // Tells the coordinator that no more is wanted or delivered. Called by next() at the end and by the destructor.
+  void leave() noexcept;
+
+ private:
+  void ask(const Hash128& held);
+  void take_message(const std::string& message);
+
+  comm::MessagePort& port_;
+  int id_;
+  int coordinator_;
+  const StopFlag& stop_;
+  std::optional<Item> ahead_;
+  Hash128 held_;
+  bool has_asked_ = false;
+  bool has_left_ = false;
+  Stop told_ = Stop::kNone;
+  bool is_told_to_stop_ = false;
+  std::chrono::steady_clock::time_point started_;
+};
+
+}  // namespace evalmpi::job
