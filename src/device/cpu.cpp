@@ -1,0 +1,231 @@
+#include "evalmpi/device/cpu.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::device {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The pseudo-files of /proc and /sys are short and have no size, so they are read as a stream.
+std::string read_text(const fs::path& path) {
+  std::ifstream in(path);
+  std::ostringstream text;
+  if (in) {
+    text << in.rdbuf();
+  }
+  return text.str();
+}
+
+std::optional<int64_t> to_integer(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end == text.data()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+// A cgroup's folder and its ancestors, the mount point last. In a container the path that /proc names may lie
+// outside of what is mounted; then only the mount point itself speaks for us.
+std::vector<fs::path> with_ancestors(const fs::path& root, std::string_view cgroup) {
+  std::vector<fs::path> folders;
+  std::error_code error;
+  fs::path relative = fs::path(cgroup).relative_path().lexically_normal();
+  for (; !relative.empty() && relative != "."; relative = relative.parent_path()) {
+    if (*relative.begin() != ".." && fs::is_directory(root / relative, error)) {
+      folders.push_back(root / relative);
+    }
+  }
+  folders.push_back(root);
+  return folders;
+}
+
+// "MAX PERIOD" of version 2, in cores; 0 for no limit.
+double quota_v2(const fs::path& folder) {
+  std::istringstream text(read_text(folder / "cpu.max"));
+  std::string quota, period;
+  text >> quota >> period;
+  const auto quota_us = to_integer(quota), period_us = to_integer(period);
+  return quota_us && period_us && *quota_us > 0 && *period_us > 0 ? double(*quota_us) / double(*period_us) : 0;
+}
+
+double quota_v1(const fs::path& folder) {
+  const auto quota_us = to_integer(read_text(folder / "cpu.cfs_quota_us"));
+  const auto period_us = to_integer(read_text(folder / "cpu.cfs_period_us"));
+  return quota_us && period_us && *quota_us > 0 && *period_us > 0 ? double(*quota_us) / double(*period_us) : 0;
+}
+
+int64_t memory_limit_v2(const fs::path& folder) { return to_integer(read_text(folder / "memory.max")).value_or(0); }
+int64_t memory_limit_v1(const fs::path& folder) {
+  return to_integer(read_text(folder / "memory.limit_in_bytes")).value_or(0);
+}
+
+bool lists(std::string_view controllers, std::string_view wanted) {
+  while (!controllers.empty()) {
+    const size_t comma = controllers.find(',');
+    if (controllers.substr(0, comma) == wanted) {
+      return true;
+    }
+    controllers = comma == std::string_view::npos ? "" : controllers.substr(comma + 1);
+  }
+  return false;
+}
+
+// The folders that limit a process for one controller: of version 1's mount where /proc lists it, else of version 2.
+struct Limits {
+  std::vector<fs::path> v1, v2;
+};
+
+Limits limiting_folders(std::string_view proc_cgroup, const fs::path& root, std::string_view controller) {
+  Limits limits;
+  std::istringstream lines{std::string(proc_cgroup)};
+  for (std::string line; std::getline(lines, line);) {  // "ID:CONTROLLERS:PATH"
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) {
+      continue;
+    }
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const std::string path = line.substr(second + 1);
+    std::error_code error;
+    if (controllers.empty()) {
+      const fs::path hybrid = root / "unified";
+      limits.v2 = with_ancestors(fs::is_directory(hybrid, error) ? hybrid : root, path);
+    } else if (lists(controllers, controller)) {
+      for (const std::string& mount : {std::string(controller), controllers}) {
+        if (fs::is_directory(root / mount, error)) {
+          limits.v1 = with_ancestors(root / mount, path);
+          break;
+        }
+      }
+    }
+  }
+  return limits;
+}
+
+// The least positive limit; 0 when there is none.
+template <class Number, class V1, class V2>
+Number least_limit(const Limits& limits, V1 read_v1, V2 read_v2) {
+  Number least = 0;
+  const auto take = [&](Number limit) {
+    if (limit > 0 && (least == 0 || limit < least)) {
+      least = limit;
+    }
+  };
+  for (const fs::path& folder : limits.v1) {
+    take(read_v1(folder));
+  }
+  for (const fs::path& folder : limits.v2) {
+    take(read_v2(folder));
+  }
+  return least;
+}
+
+// The number after "KEY:" in /proc/meminfo, in bytes.
+int64_t meminfo_bytes(const std::string& meminfo, std::string_view key) {
+  std::istringstream lines(meminfo);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(key) && line.size() > key.size() && line[key.size()] == ':') {
+      const size_t digit = line.find_first_of("0123456789");
+      return digit == std::string::npos ? 0 : to_integer(std::string_view(line).substr(digit)).value_or(0) * 1024;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<int> usable_cpus() {
+  // The kernel refuses a set smaller than its own, so the size grows until it fits.
+  for (int capacity = 1024; capacity <= 1 << 20; capacity *= 2) {
+    const auto free_set = [](cpu_set_t* set) { CPU_FREE(set); };
+    const std::unique_ptr<cpu_set_t, decltype(free_set)> set(CPU_ALLOC(capacity), free_set);
+    const size_t size_bytes = CPU_ALLOC_SIZE(capacity);
+    if (!set) {
+      break;
+    }
+    CPU_ZERO_S(size_bytes, set.get());
+    if (sched_getaffinity(0, size_bytes, set.get()) != 0) {
+      continue;
+    }
+    std::vector<int> cpus;
+    for (int cpu = 0; cpu < capacity; ++cpu) {
+      if (CPU_ISSET_S(cpu, size_bytes, set.get())) {
+        cpus.push_back(cpu);
+      }
+    }
+    return cpus;
+  }
+  return {0};
+}
+
+double cgroup_quota_cores(std::string_view proc_cgroup, const fs::path& cgroup_root) {
+  return least_limit<double>(limiting_folders(proc_cgroup, cgroup_root, "cpu"), quota_v1, quota_v2);
+}
+
+double cgroup_quota_cores() { return cgroup_quota_cores(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"); }
+
+int usable_cores() {
+  const int cpus = static_cast<int>(usable_cpus().size());
+  const double quota = cgroup_quota_cores();
+  return std::max(1, quota > 0 ? std::min(cpus, static_cast<int>(std::min(quota, 1e6))) : cpus);
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) {
+    return "unknown";
+  }
+  return name.data();
+}
+
+Memory memory() {
+  const std::string meminfo = read_text("/proc/meminfo");
+  Memory memory{meminfo_bytes(meminfo, "MemTotal"), meminfo_bytes(meminfo, "MemAvailable")};
+  const Limits limits = limiting_folders(read_text("/proc/self/cgroup"), "/sys/fs/cgroup", "memory");
+  const auto limit_bytes = least_limit<int64_t>(limits, memory_limit_v1, memory_limit_v2);
+  if (limit_bytes > 0 && limit_bytes < memory.total_bytes) {
+    memory.total_bytes = limit_bytes;
+    memory.available_bytes = std::min(memory.available_bytes, limit_bytes);
+  }
+  return memory;
+}
+
+std::string cpu_model() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) {
+      return line.substr(colon + 2);
+    }
+  }
+  return "unknown";
+}
+
+#if defined(__x86_64__)
+std::string instruction_set() {
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return "avx512";
+  }
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "avx2" : "portable";
+}
+#else
+std::string instruction_set() { return "portable"; }
+#endif
+
+}  // namespace evalmpi::device
