@@ -35,8 +35,8 @@ std::map<std::string, TensorEntry> parse_safetensors(std::string_view bytes, std
 // The weight files of a model folder: model.safetensors, or those named in model.safetensors.index.json.
 class Checkpoint {
  public:
-  // FAILS: kMissingInput when the folder has neither; kBadInput as parse_safetensors does, and when the
-  // index names a path outside the folder, a file that does not exist or lacks a tensor the index puts there.
+  // FAILS: kMissingInput when the folder has neither, or a file of the index does not exist; kBadInput as
+  // parse_safetensors does, and when the index names a path outside the folder or a tensor its file lacks.
   explicit Checkpoint(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }

@@ -4,6 +4,7 @@
 // tensor-parallel shard. Immutable after loading, so any number of lanes use one copy.
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
 
 #include <cstdint>
 #include <memory>
@@ -31,6 +32,16 @@ struct HeadResult {
   std::vector<float> logprob_M;      // natural log-probability of each target, float32
   std::vector<uint8_t> is_argmax_M;  // 1 where the target is the row's argmax (lowest id on ties)
   std::vector<int32_t> argmax_R;
+};
+
+// Held by a thread for as long as it computes without gradients: InferenceMode, and ATen's own loops on one thread
+// (both are per thread in libtorch, and lanes are the parallelism).
+class InferenceThread {
+ public:
+  InferenceThread();
+
+ private:
+  c10::InferenceMode mode_;
 };
 
 class Transformer {
