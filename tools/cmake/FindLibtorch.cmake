@@ -18,7 +18,13 @@ find_package_handle_standard_args(Libtorch
 mark_as_advanced(Libtorch_INCLUDE_DIR Libtorch_torch_cpu_LIBRARY Libtorch_c10_LIBRARY Libtorch_torch_LIBRARY Libtorch_CUDART_DIR)
 if(Libtorch_FOUND AND NOT TARGET evalmpi_torch)
   add_library(evalmpi_torch INTERFACE)
+  # The wheel ships headers of another fmt than the library that evalmpi links; ours must be found first.
+  find_path(Libtorch_FMT_INCLUDE_DIR fmt/format.h)
+  mark_as_advanced(Libtorch_FMT_INCLUDE_DIR)
+  file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/before_libtorch")
+  file(CREATE_LINK "${Libtorch_FMT_INCLUDE_DIR}/fmt" "${CMAKE_BINARY_DIR}/before_libtorch/fmt" SYMBOLIC)
   target_include_directories(evalmpi_torch SYSTEM INTERFACE
+    "${CMAKE_BINARY_DIR}/before_libtorch"
     "${Libtorch_INCLUDE_DIR}" "${Libtorch_INCLUDE_DIR}/torch/csrc/api/include")
   target_link_libraries(evalmpi_torch INTERFACE "${Libtorch_torch_cpu_LIBRARY}" "${Libtorch_c10_LIBRARY}")
   if(Libtorch_CUDART_DIR)

@@ -1,0 +1,205 @@
+#include "evalmpi/ops/attention.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/select.h"
+#include "cpu/thread_team.h"
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::ops {
+
+// Keys and values of one layer: head g of path p begins at (p * kv_heads + g) times the size of one.
+struct LayerStorage {
+  at::Tensor keys;                      // per path and head: [panel of positions][head_dim][16]
+  at::Tensor values;                    // per path and head: [position][value_step]
+  std::vector<int64_t> length_of_path;  // positions written
+};
+
+struct KeyValueStore::Storage {
+  int64_t paths, kv_heads, head_dim, value_step;
+  int64_t capacity = 0;  // positions on every path, a multiple of 16
+  std::vector<LayerStorage> layers;
+
+  float* keys(int64_t layer, int64_t path, int64_t head) const {
+    return layers[layer].keys.mutable_data_ptr<float>() + (path * kv_heads + head) * capacity * head_dim;
+  }
+  float* values(int64_t layer, int64_t path, int64_t head) const {
+    return layers[layer].values.mutable_data_ptr<float>() + (path * kv_heads + head) * capacity * value_step;
+  }
+};
+
+namespace {
+
+int64_t rounded_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Copies positions [0, length) of packed keys.
+void copy_keys(const float* from, float* to, int64_t length, int64_t head_dim) {
+  const int64_t whole = length / kPanel * kPanel;
+  std::copy_n(from, whole * head_dim, to);
+  for (int64_t d = 0; d < head_dim; ++d)
+    std::copy_n(from + whole * head_dim + d * kPanel, length - whole, to + whole * head_dim + d * kPanel);
+}
+
+struct Call {
+  const float *q, *k, *v;
+  float* out;
+  int64_t query_heads, kv_heads, head_dim;
+  std::span<const AttentionSpan> spans;
+  const KeyValueStore::Storage& store;
+  int64_t layer, window;
+  float scale;
+};
+
+void write_span(const Call& call, const AttentionSpan& span, int64_t head) {
+  const int64_t dim = call.head_dim;
+  float* keys = call.store.keys(call.layer, span.path, head);
+  float* values = call.store.values(call.layer, span.path, head);
+  for (int64_t i = 0; i < span.length; ++i) {
+    const int64_t source = ((span.row + i) * call.kv_heads + head) * dim, position = span.start + i;
+    float* key = keys + position / kPanel * dim * kPanel + position % kPanel;
+    for (int64_t d = 0; d < dim; ++d) key[d * kPanel] = call.k[source + d];
+    std::copy_n(call.v + source, dim, values + position * call.store.value_step);
+  }
+}
+
+void attend_spans(const Call& call, int64_t head, std::span<const int32_t> query_heads) {
+  const int64_t step = call.query_heads * call.head_dim;
+  for (const AttentionSpan& span : call.spans) {
+    if (span.length == 0) continue;
+    write_span(call, span, head);
+    if (query_heads.empty()) continue;
+    cpu_kernels().attend(
+        {.q = call.q + span.row * step,
+         .q_step = step,
+         .heads = query_heads.data(),
+         .head_count = static_cast<int32_t>(query_heads.size()),
+         .head_dim = call.head_dim,
+         .keys = call.store.keys(call.layer, span.path, head),
+         .values = call.store.values(call.layer, span.path, head),
+         .value_step = call.store.value_step,
+         .start = span.start,
+         .length = span.length,
+         .window = call.window,
+         .scale = call.scale,
+         .out = call.out + span.row * step,
+         .out_step = step,
+         .scratch = thread_scratch(attention_scratch_floats(span.start + span.length, call.head_dim))});
+  }
+}
+
+// Checks the spans, makes room for them and notes what every path will hold.
+void admit_spans(std::span<const AttentionSpan> spans, int64_t rows, int64_t layer, KeyValueStore& store) {
+  KeyValueStore::Storage& storage = store.storage();
+  int64_t needed = 0;
+  for (const AttentionSpan& span : spans) {
+    EVALMPI_CHECK(span.path >= 0 && span.path < storage.paths && span.start >= 0 && span.length >= 0);
+    EVALMPI_CHECK(span.row >= 0 && int64_t{span.row} + span.length <= rows);
+    int64_t& length = storage.layers[layer].length_of_path[span.path];
+    EVALMPI_CHECK(span.start <= length);
+    if (span.length > 0) length = int64_t{span.start} + span.length;
+    needed = std::max(needed, length);
+  }
+  if (needed > storage.capacity) store.reserve(std::max(needed, storage.capacity + storage.capacity / 2));
+}
+
+}  // namespace
+
+KeyValueStore::KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim)
+    : storage_(std::make_unique<Storage>(Storage{.paths = paths,
+                                                 .kv_heads = kv_heads,
+                                                 .head_dim = head_dim,
+                                                 .value_step = rounded_up(head_dim, kPanel),
+                                                 .layers = {}})) {
+  EVALMPI_CHECK(layers >= 0 && paths >= 0 && kv_heads >= 0 && head_dim >= 0);
+  for (int64_t i = 0; i < layers; ++i)
+    storage_->layers.push_back({.keys = at::empty({0}, at::kFloat),
+                                .values = at::empty({0}, at::kFloat),
+                                .length_of_path = std::vector<int64_t>(paths, 0)});
+}
+
+KeyValueStore::KeyValueStore(KeyValueStore&&) noexcept = default;
+KeyValueStore& KeyValueStore::operator=(KeyValueStore&&) noexcept = default;
+KeyValueStore::~KeyValueStore() = default;
+
+void KeyValueStore::reserve(int64_t positions) {
+  Storage& s = *storage_;
+  const int64_t capacity = rounded_up(positions, kPanel), heads = s.paths * s.kv_heads;
+  if (capacity <= s.capacity) return;
+  for (LayerStorage& layer : s.layers) {
+    at::Tensor keys = at::zeros({heads * capacity * s.head_dim}, at::kFloat);
+    at::Tensor values = at::zeros({heads * capacity * s.value_step}, at::kFloat);
+    for (int64_t h = 0; h < heads; ++h) {
+      std::copy_n(layer.keys.const_data_ptr<float>() + h * s.capacity * s.head_dim, s.capacity * s.head_dim,
+                  keys.mutable_data_ptr<float>() + h * capacity * s.head_dim);
+      std::copy_n(layer.values.const_data_ptr<float>() + h * s.capacity * s.value_step, s.capacity * s.value_step,
+                  values.mutable_data_ptr<float>() + h * capacity * s.value_step);
+    }
+    layer.keys = keys;
+    layer.values = values;
+  }
+  s.capacity = capacity;
+}
+
+void KeyValueStore::copy_path(int32_t from, int32_t to, int64_t length) {
+  Storage& s = *storage_;
+  EVALMPI_CHECK(from >= 0 && from < s.paths && to >= 0 && to < s.paths && length >= 0);
+  if (from == to) return;
+  for (size_t layer = 0; layer < s.layers.size(); ++layer) {
+    std::vector<int64_t>& lengths = s.layers[layer].length_of_path;
+    EVALMPI_CHECK(length <= lengths[from]);
+    lengths[to] = length;
+    for (int64_t head = 0; head < s.kv_heads; ++head) {
+      copy_keys(s.keys(layer, from, head), s.keys(layer, to, head), length, s.head_dim);
+      std::copy_n(s.values(layer, from, head), length * s.value_step, s.values(layer, to, head));
+    }
+  }
+}
+
+int64_t KeyValueStore::bytes() const {
+  int64_t bytes = 0;
+  for (const LayerStorage& layer : storage_->layers)
+    bytes += static_cast<int64_t>(layer.keys.nbytes() + layer.values.nbytes());
+  return bytes;
+}
+
+at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGH,
+                     std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
+                     std::span<const int32_t> kv_head_of_query_N, double scale, int64_t window) {
+  KeyValueStore::Storage& storage = store.storage();
+  for (const at::Tensor& x : {q_TNH, k_TGH, v_TGH})
+    EVALMPI_CHECK(x.dim() == 3 && x.scalar_type() == at::kFloat && x.device().is_cpu() && x.is_contiguous() &&
+                  x.size(0) == q_TNH.size(0) && x.size(2) == storage.head_dim);
+  const int64_t rows = q_TNH.size(0), query_heads = q_TNH.size(1), kv_heads = k_TGH.size(1);
+  EVALMPI_CHECK(kv_heads == storage.kv_heads && v_TGH.size(1) == kv_heads && window >= 0);
+  EVALMPI_CHECK(layer >= 0 && layer < static_cast<int64_t>(storage.layers.size()));
+  EVALMPI_CHECK(static_cast<int64_t>(kv_head_of_query_N.size()) == query_heads);
+  std::vector<std::vector<int32_t>> query_heads_of(kv_heads);
+  for (int32_t n = 0; n < query_heads; ++n) {
+    EVALMPI_CHECK(kv_head_of_query_N[n] >= 0 && kv_head_of_query_N[n] < kv_heads);
+    query_heads_of[kv_head_of_query_N[n]].push_back(n);
+  }
+  admit_spans(spans, rows, layer, store);
+  at::Tensor out = at::zeros({rows, query_heads * storage.head_dim}, q_TNH.options().requires_grad(false));
+  const Call call = {.q = q_TNH.const_data_ptr<float>(),
+                     .k = k_TGH.const_data_ptr<float>(),
+                     .v = v_TGH.const_data_ptr<float>(),
+                     .out = out.mutable_data_ptr<float>(),
+                     .query_heads = query_heads,
+                     .kv_heads = kv_heads,
+                     .head_dim = storage.head_dim,
+                     .spans = spans,
+                     .store = storage,
+                     .layer = layer,
+                     .window = window,
+                     .scale = static_cast<float>(scale)};
+  in_parallel(kv_heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t head = begin; head < end; ++head) attend_spans(call, head, query_heads_of[head]);
+  });
+  return out;
+}
+
+}  // namespace evalmpi::ops

@@ -1,0 +1,159 @@
+#pragma once
+
+// Attention of one span's rows for one KV head. A tile of rows (tokens x query heads) has its whole score rows computed
+// on the product kernel, then softmax along each row, then the weighted sum of values as ordered blocks of absolute
+// positions. Positions that a row does not see are left out of its sums, never multiplied by zero: they may hold
+// anything.
+
+#include "cpu/product.h"
+
+namespace evalmpi::ops {
+namespace {
+
+// Positions begin .. end - 1.
+struct Range {
+  int64_t begin, end;
+};
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Rows [begin, begin + rows) of the span's tokens x heads, and where their intermediate results lie.
+struct AttentionTile {
+  const AttentionTask& task;
+  int64_t begin;
+  int rows;
+  Range any;      // positions that some row sees
+  Range all;      // positions that every row sees; may be empty
+  float* query;   // [block of head_dim][row][kBlockStride], scaled
+  float* scores;  // [block of positions from any.begin's][row][kBlockStride]
+  float* totals;  // [row][value_step]
+
+  int64_t token(int row) const { return (begin + row) / task.head_count; }
+  int64_t offset_in_row(int row) const { return task.heads[(begin + row) % task.head_count] * task.head_dim; }
+  Range seen(int row) const {
+    const int64_t position = task.start + token(row);
+    return {task.window > 0 ? larger(0, position - task.window + 1) : 0, position + 1};
+  }
+  int64_t first_block() const { return any.begin / kBlock; }
+  int64_t end_block() const { return (any.end - 1) / kBlock + 1; }
+  float* scores_of(int64_t block) const { return scores + (block - first_block()) * kTileRows * kBlockStride; }
+};
+
+inline void scale_queries(const AttentionTile& tile) {
+  const AttentionTask& t = tile.task;
+  for (int r = 0; r < tile.rows; ++r) {
+    const float* q = t.q + tile.token(r) * t.q_step + tile.offset_in_row(r);
+    for (int64_t d = 0; d < t.head_dim; ++d)
+      tile.query[(d / kBlock * kTileRows + r) * kBlockStride + d % kBlock] = q[d] * t.scale;
+  }
+}
+
+inline void compute_scores(const AttentionTile& tile) {
+  const AttentionTask& t = tile.task;
+  for (int64_t block = tile.first_block(); block < tile.end_block(); ++block) {
+    constexpr int64_t kPanelsPerBlock = kBlock / kPanel;
+    const int64_t panel = larger(tile.any.begin / kPanel, block * kPanelsPerBlock);
+    const int64_t end = smaller((tile.any.end - 1) / kPanel + 1, (block + 1) * kPanelsPerBlock);
+    for (int64_t d = 0; d < t.head_dim; d += kBlock) {
+      const int64_t depth = smaller(kBlock, t.head_dim - d);
+      multiply<false>(tile.rows,
+                      Product<float>{.a = tile.query + d * kTileRows / kBlock * kBlockStride,
+                                     .b = t.keys + (panel * t.head_dim + d) * kPanel,
+                                     .k_step = kPanel,
+                                     .panel_step = t.head_dim * kPanel,
+                                     .depth = depth,
+                                     .panels = end - panel,
+                                     .out = tile.scores_of(block) + (panel - block * kPanelsPerBlock) * kPanel,
+                                     .out_step = kBlockStride,
+                                     .add = d > 0,
+                                     .full_begin = 0,
+                                     .full_end = depth});
+    }
+  }
+}
+
+// Calls f(scores of 16 positions, whether a row sees them all, which it sees) for the panels of the tile.
+template <class F>
+EVALMPI_LANES void for_each_panel(const AttentionTile& tile, int row, F f) {
+  const Range seen = tile.seen(row);
+  for (int64_t position = tile.any.begin / kPanel * kPanel; position < tile.any.end; position += kPanel) {
+    float* scores = tile.scores_of(position / kBlock) + row * kBlockStride + position % kBlock;
+    f(scores, position >= seen.begin && position + kPanel <= seen.end,
+      but_not(first_lanes(larger(0, seen.end - position)), first_lanes(larger(0, seen.begin - position))));
+  }
+}
+
+// Scores become exp(score - largest), and -1 where the row does not see the position. Returns their sum.
+inline float soften(const AttentionTile& tile, int row) {
+  const Lanes lowest = splat(-__builtin_inff());
+  Lanes largest = lowest, sum = splat(0.0f);
+  for_each_panel(tile, row, [&](const float* scores, bool whole, Mask seen) {
+    largest = max(largest, whole ? load(scores) : select(seen, load(scores), lowest));
+  });
+  const Lanes reference = splat(max_lanes(largest));
+  for_each_panel(tile, row, [&](float* scores, bool whole, Mask seen) {
+    const Lanes e = exp(load(scores) - reference);
+    sum = sum + (whole ? e : select(seen, e, splat(0.0f)));
+    store(scores, whole ? e : select(seen, e, splat(-1.0f)));
+  });
+  return sum_lanes(sum);
+}
+
+inline void weigh_values(const AttentionTile& tile) {
+  const AttentionTask& t = tile.task;
+  for (int64_t i = 0; i < tile.rows * t.value_step; i += kPanel) store(tile.totals + i, splat(0.0f));
+  for (int64_t block = tile.first_block(); block < tile.end_block(); ++block) {
+    const int64_t begin = larger(tile.any.begin, block * kBlock), end = smaller(tile.any.end, (block + 1) * kBlock);
+    const int64_t full_begin = smaller(larger(tile.all.begin, begin), end);
+    const int64_t full_end = larger(smaller(tile.all.end, end), full_begin);
+    multiply<true>(tile.rows, Product<float>{.a = tile.scores_of(block) + begin % kBlock,
+                                             .b = t.values + begin * t.value_step,
+                                             .k_step = t.value_step,
+                                             .panel_step = kPanel,
+                                             .depth = end - begin,
+                                             .panels = t.value_step / kPanel,
+                                             .out = tile.totals,
+                                             .out_step = t.value_step,
+                                             .add = true,
+                                             .full_begin = full_begin - begin,
+                                             .full_end = full_end - begin});
+  }
+}
+
+inline void write_rows(const AttentionTile& tile, const float* sums) {
+  const AttentionTask& t = tile.task;
+  for (int r = 0; r < tile.rows; ++r) {
+    float* out = t.out + tile.token(r) * t.out_step + tile.offset_in_row(r);
+    for (int64_t d = 0; d < t.head_dim; d += kPanel)
+      store_first(out + d, load(tile.totals + r * t.value_step + d) / splat(sums[r]), t.head_dim - d);
+  }
+}
+
+void attend(const AttentionTask& t) {
+  const Tiling tiling(t.length * t.head_count);
+  for (int64_t i = 0; i < tiling.tiles; ++i) {
+    AttentionTile tile = {.task = t,
+                          .begin = tiling.begin(i),
+                          .rows = tiling.size(i),
+                          .any = {},
+                          .all = {},
+                          .query = t.scratch,
+                          .scores = nullptr,
+                          .totals = nullptr};
+    const Range first = tile.seen(0), last = tile.seen(tile.rows - 1);
+    tile.any = {first.begin, last.end};
+    tile.all = {last.begin, first.end};
+    tile.totals = tile.query + (t.head_dim / kBlock + 1) * kTileRows * kBlockStride;
+    tile.scores = tile.totals + kTileRows * t.value_step;
+    float sums[kTileRows];
+    scale_queries(tile);
+    compute_scores(tile);
+    for (int r = 0; r < tile.rows; ++r) sums[r] = soften(tile, r);
+    weigh_values(tile);
+    write_rows(tile, sums);
+  }
+}
+
+}  // namespace
+}  // namespace evalmpi::ops

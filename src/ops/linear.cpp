@@ -1,0 +1,125 @@
+#include "evalmpi/ops/linear.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "cpu/select.h"
+#include "cpu/thread_team.h"
+#include "evalmpi/base/error.h"
+#include "packed_linear.h"
+
+namespace evalmpi::ops {
+namespace {
+
+// Multiply-adds below which a second thread costs more than it helps.
+constexpr int64_t kWorthAThread = 1 << 16;
+
+WeightType weight_type(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat: return WeightType::kFloat32;
+    case at::kBFloat16: return WeightType::kBFloat16;
+    case at::kHalf: return WeightType::kFloat16;
+    default: fail(ExitCode::kInternal, "Weights of type {} cannot be packed.", c10::toString(type));
+  }
+}
+
+// weight [N][K] -> panels [P][K][16]. A few k at a time keep the 16 rows read and the panel written in cache.
+template <class T>
+void pack_panels(const T* weight, int64_t n, int64_t k, int64_t panel_begin, int64_t panel_end, T* panels) {
+  for (int64_t p = panel_begin; p < panel_end; ++p) {
+    const int64_t columns = std::min(kPanel, n - p * kPanel);
+    const T* rows = weight + p * kPanel * k;
+    T* panel = panels + p * k * kPanel;
+    if (columns == kPanel) {
+      for (int64_t i = 0; i < k; ++i)
+        for (int64_t c = 0; c < kPanel; ++c) panel[i * kPanel + c] = rows[c * k + i];
+    } else {
+      for (int64_t i = 0; i < k; ++i)
+        for (int64_t c = 0; c < columns; ++c) panel[i * kPanel + c] = rows[c * k + i];
+    }
+  }
+}
+
+template <class T>
+void pack_into(const at::Tensor& weight_NK, at::Tensor& panels_PK16) {
+  const int64_t n = weight_NK.size(0), k = weight_NK.size(1);
+  const T* weight = static_cast<const T*>(weight_NK.const_data_ptr());
+  T* panels = static_cast<T*>(panels_PK16.mutable_data_ptr());
+  in_parallel(panels_PK16.size(0), 1,
+              [=](int64_t begin, int64_t end) { pack_panels(weight, n, k, begin, end, panels); });
+}
+
+}  // namespace
+
+PackedLinear PackedLinear::pack(const at::Tensor& weight_NK) {
+  EVALMPI_CHECK(weight_NK.dim() == 2 && weight_NK.device().is_cpu());
+  const WeightType type = weight_type(weight_NK.scalar_type());
+  const int64_t n = weight_NK.size(0), k = weight_NK.size(1), panels = panels_for(n);
+  at::Tensor packed = n % kPanel == 0 ? at::empty({panels, k, kPanel}, weight_NK.options().requires_grad(false))
+                                      : at::zeros({panels, k, kPanel}, weight_NK.options().requires_grad(false));
+  const at::Tensor rows = weight_NK.contiguous();
+  if (type == WeightType::kFloat32) {
+    pack_into<float>(rows, packed);
+  } else {
+    pack_into<uint16_t>(rows, packed);
+  }
+  PackedLinear result;
+  result.storage_ = std::make_shared<const Storage>(
+      Storage{.panels_PK16 = packed, .type = type, .out_features = n, .in_features = k});
+  return result;
+}
+
+int64_t PackedLinear::out_features() const { return storage_->out_features; }
+
+int64_t PackedLinear::in_features() const { return storage_->in_features; }
+
+int64_t PackedLinear::bytes() const { return static_cast<int64_t>(storage_->panels_PK16.nbytes()); }
+
+void multiply_panels(const float* x, int64_t rows, const PackedLinear::Storage& weight, const float* bias,
+                     int64_t panel_begin, int64_t panel_end, float* y, int64_t y_step, float* scratch) {
+  cpu_kernels().gemm({.x = x,
+                      .rows = rows,
+                      .depth = weight.in_features,
+                      .panels = weight.panels_PK16.const_data_ptr(),
+                      .type = weight.type,
+                      .panel_begin = panel_begin,
+                      .panel_end = panel_end,
+                      .columns = weight.out_features,
+                      .bias = bias,
+                      .y = y,
+                      .y_step = y_step,
+                      .scratch = scratch});
+}
+
+at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const at::Tensor& bias_N) {
+  const PackedLinear::Storage& weight = weight_NK.storage();
+  EVALMPI_CHECK(x_TK.dim() == 2 && x_TK.scalar_type() == at::kFloat && x_TK.device().is_cpu());
+  EVALMPI_CHECK(x_TK.size(1) == weight.in_features);
+  EVALMPI_CHECK(!bias_N.defined() || (bias_N.scalar_type() == at::kFloat && bias_N.numel() == weight.out_features));
+  const at::Tensor x = x_TK.contiguous();
+  const at::Tensor bias = bias_N.defined() ? bias_N.contiguous() : bias_N;
+  const int64_t rows = x.size(0), n = weight.out_features;
+  at::Tensor y_TN = at::empty({rows, n}, x.options().requires_grad(false));
+  if (y_TN.numel() == 0) return y_TN;
+  const float* in = x.const_data_ptr<float>();
+  const float* shift = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
+  float* out = y_TN.mutable_data_ptr<float>();
+  const int64_t work_per_panel = rows * std::max<int64_t>(weight.in_features, 1) * kPanel;
+  in_parallel(panels_for(n), 1 + kWorthAThread / work_per_panel, [&](int64_t begin, int64_t end) {
+    multiply_panels(in, rows, weight, shift, begin, end, out + begin * kPanel, n,
+                    thread_scratch(gemm_scratch_floats(rows)));
+  });
+  return y_TN;
+}
+
+at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N) {
+  std::optional<at::Tensor> bias;
+  if (bias_N.defined()) bias = bias_N.to(x_TK.options());
+  return at::linear(x_TK, weight_NK.to(x_TK.options()), bias);
+}
+
+}  // namespace evalmpi::ops
