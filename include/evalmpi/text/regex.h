@@ -5,6 +5,7 @@
 // `re` or to Oniguruma (the engine of the reference tokenizers).
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,7 +21,9 @@ struct ByteRange {
   size_t end = kNoPosition;
   bool matched() const { return begin != kNoPosition; }
   bool empty() const { return begin == end; }
-  std::string_view of(std::string_view text) const { return matched() ? text.substr(begin, end - begin) : std::string_view(); }
+  std::string_view of(std::string_view text) const {
+    return matched() ? text.substr(begin, end - begin) : std::string_view();
+  }
   bool operator==(const ByteRange&) const = default;
 };
 
@@ -32,7 +35,8 @@ struct RegexMatch {
 
 // Whose meaning a pattern has. Both are Unicode-aware: \s, \d, \w and \b follow the engine's own tables.
 //   kPython     \s as str.isspace, \w as str.isalnum or "_", \Z is the very end, \uXXXX, {,n}, "[" is literal in a set
-//   kOniguruma  Ruby syntax: ^ and $ at every line, \h is a hex digit, (?m) lets "." match a newline; \s is White_Space.
+//   kOniguruma  Ruby syntax: ^ and $ at every line, \h is a hex digit, (?m) lets "." match a newline; \s is
+//   White_Space.
 //               Set operations inside brackets (&& and nested sets) are refused.
 enum class RegexDialect { kPython, kOniguruma };
 
@@ -44,9 +48,9 @@ struct RegexFlags {
 
 // A compiled pattern; move-only. All const functions may be called from any number of threads at once.
 //
-// Texts must be valid UTF-8. Every function below that takes a text FAILS with kBadInput if it is not, or if the pattern
-// needs more backtracking, memory or (about one second of) processor time than a sensible pattern does; the message
-// holds the pattern and where it came from.
+// Texts must be valid UTF-8. Every function below that takes a text FAILS with kBadInput if it is not, or if the
+// pattern needs more backtracking, memory or (about one second of) processor time than a sensible pattern does; the
+// message holds the pattern and where it came from.
 class Regex {
  public:
   // `where` names the pattern's origin in messages ("gsm8k.yaml: filter_list[0]").
@@ -68,8 +72,8 @@ class Regex {
   // FAILS also: kBadInput above max_matches.
   std::vector<RegexMatch> find_all(std::string_view text, size_t max_matches = size_t{1} << 24) const;
 
-  // re.findall where the pattern has at most one group: the texts of group 1, or of the whole match without groups; "" for a
-  // group that took no part.
+  // re.findall where the pattern has at most one group: the texts of group 1, or of the whole match without groups; ""
+  // for a group that took no part.
   std::vector<std::string> find_all_texts(std::string_view text) const;
 
   // re.sub: every match replaced. The replacement may hold \1 .. \99, \g<1>, \g<name>, \g<0>, \\ and the escapes
@@ -85,14 +89,29 @@ class Regex {
   std::optional<size_t> group_index(std::string_view name) const;
   const std::string& pattern() const;
 
-  // The inner loop of a tokenizer: the whole match at or after `from`, without checking that `text` is UTF-8. With
-  // `not_empty_at_start` an empty match at `from` itself does not count.
-  bool next(std::string_view text, size_t from, bool not_empty_at_start, ByteRange* whole) const;
-
  private:
+  friend class RegexScan;
   struct Impl;
   explicit Regex(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
+};
+
+// Walks over the matches of one text without allocating: the inner loop of a tokenizer. The pattern and the text, which
+// must be valid UTF-8 and is not checked, outlive it. An empty match right after the match before it does not count
+// (Oniguruma's rule). The bound on processor time holds for the whole scan.
+class RegexScan {
+ public:
+  RegexScan(const Regex& regex, std::string_view text) : regex_(&regex), text_(text) {}
+  // False at the end. FAILS: kBadInput as Regex.
+  bool next(ByteRange* whole);
+
+ private:
+  const Regex* regex_;
+  std::string_view text_;
+  size_t position_ = 0;
+  size_t last_end_ = kNoPosition;
+  uint64_t count_ = 0;
+  double cpu_start_seconds_ = -1;
 };
 
 // re.escape: the text as a pattern that matches itself.
