@@ -56,7 +56,7 @@ class Task {
 
   const TaskConfig& config() const { return config_; }
   const std::string& name() const { return config_.name; }
-  int num_fewshot() const;
+  int num_fewshot() const { return config_.num_fewshot; }
 
   // Rows of the evaluated split, and those that are evaluated (row numbers, ascending). A position below counts the
   // latter.
@@ -69,7 +69,7 @@ class Task {
   Json target(int64_t row) const;
 
   // The positions of examples in the pool, for the evaluated document at `position`.
-  std::vector<int64_t> fewshot_draw(int64_t position) const;
+  const std::vector<int32_t>& fewshot_draw(int64_t position) const;
 
   // The requests of evaluated documents [first, last), documents in order, each with index 0, 1, ...
   // Const and safe from several threads. FAILS: kBadInput as load.
@@ -87,15 +87,14 @@ class Task {
 
  private:
   Task() = default;
-  void prepare();
+  void draw_examples();
 
   TaskConfig config_;
   TaskOptions options_;
   data::Split documents_;
   std::vector<Json> pool_;
   std::vector<int64_t> evaluated_;
-  std::vector<std::vector<int32_t>> draws_;  // by position; empty when all draws are first_draw_
-  std::vector<int32_t> first_draw_;
+  std::vector<std::vector<int32_t>> draws_;  // by position, or one for all, or none
   std::shared_ptr<const Compiled> compiled_;
 };
 

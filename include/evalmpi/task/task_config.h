@@ -73,7 +73,7 @@ struct TaskConfig {
   std::string target_delimiter = " ";
   std::string fewshot_delimiter = "\n\n";
   FewshotConfig fewshot;
-  std::optional<int> num_fewshot;  // as the file says
+  int num_fewshot = 0;  // resolved: the file's, the command line's, else 0
 
   OutputType output_type = OutputType::kGenerateUntil;
   Json generation_kwargs;  // null unless kGenerateUntil; else with `until`
