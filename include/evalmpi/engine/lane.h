@@ -1,0 +1,52 @@
+#pragma once
+
+// A lane runs chunks on a replica: one thread, its own keys and values, weights shared with the other lanes.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "evalmpi/comm/communicator.h"
+#include "evalmpi/engine/chunk.h"
+#include "evalmpi/model/transformer.h"
+
+namespace evalmpi::engine {
+
+// Told each new token of one generation; returns true when the generation should end with it.
+using StopCheck = std::function<bool(int32_t token)>;
+// Makes the check for one request. The engine knows token ids only; stop strings live behind this, in settings.stop.
+using StopCriterion = std::function<StopCheck(const GenerationSettings& settings, const GenerateRequest& request)>;
+
+class Lane {
+ public:
+  // tp: this lane's communicator within the replica. A segment has at most token_budget rows.
+  Lane(std::shared_ptr<const model::Transformer> transformer, comm::Communicator tp, int64_t token_budget,
+       Hash128 numerics_class);
+
+  // Computes one chunk and returns its record (encoded ChunkRecord). The bits of a result depend on its request and the
+  // numerics class, not on the chunk. COLLECTIVE over tp: every rank gets the same bytes and returns the same record.
+  // FAILS: kBadInput for a malformed chunk or token ids outside the vocabulary; whatever the model throws.
+  std::string run(std::string_view chunk, const StopCriterion& stop);
+
+  comm::Communicator& communicator() { return tp_; }
+  // Hash of the trunk whose keys and values are held (PlannedChunk::prefix), for affinity.
+  Hash128 held_prefix() const;
+
+ private:
+  void run_scores(const ScoreChunk& chunk, ChunkRecord& record);
+  void run_generations(const GenerateChunk& chunk, const StopCriterion& stop, ChunkRecord& record);
+  int64_t hold_trunk(std::span<const int32_t> trunk);
+  at::Tensor forward(const model::Segment& segment);
+
+  std::shared_ptr<const model::Transformer> transformer_;
+  comm::Communicator tp_;
+  int64_t token_budget_;
+  Hash128 numerics_class_;
+  ops::KeyValueStore store_;
+  int64_t paths_ = 1;
+  std::vector<int32_t> held_trunk_;  // path 0 holds the keys and values of these tokens
+};
+
+}  // namespace evalmpi::engine

@@ -1,0 +1,35 @@
+#pragma once
+
+// From requests to chunks, by way of the token trie: every distinct prefix of a task becomes one run of tokens.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "evalmpi/engine/request.h"
+
+namespace evalmpi::engine {
+
+struct PlannedChunk {
+  std::string payload;       // an encoded Chunk
+  Hash128 prefix;            // hash of the trunk's tokens; equal for chunks that share it, zero without a trunk
+  int64_t cost_tokens = 0;   // rows of the trunk and the branches, and tokens to generate
+};
+
+struct Plan {
+  std::vector<PlannedChunk> chunks;
+  int64_t naive_tokens = 0;     // input tokens if every request were computed alone
+  int64_t distinct_tokens = 0;  // nodes of the trie: the least that can be computed
+  int64_t planned_tokens = 0;   // distinct tokens and the trunk rows that chunks share, each trunk counted once a trie node
+};
+
+// Merges `requests` by common prefix and cuts the trie into chunks of at most token_budget tokens besides the trunk,
+// unless a single branch is longer. Deterministic. Keys must be distinct.
+Plan plan_scores(std::span<const ScoreRequest> requests, int64_t token_budget);
+
+// Groups prompts that share a prefix; a chunk has at most `slots` times four prompts.
+Plan plan_generations(std::span<const GenerateRequest> requests, const GenerationSettings& settings, int32_t slots,
+                      int64_t token_budget);
+
+}  // namespace evalmpi::engine

@@ -1,0 +1,47 @@
+#pragma once
+
+// What the engine is asked and what it answers, in token ids. No text, no tasks.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "evalmpi/base/hash.h"
+
+namespace evalmpi::engine {
+
+// Asks for the log-probabilities of the last `targets` tokens, each given all tokens before it. The last token is
+// only a target: it is never an input of the model.
+struct ScoreRequest {
+  Hash128 key;
+  std::vector<int32_t> tokens;  // at least 2
+  int32_t targets = 0;          // 1 .. tokens.size() - 1
+};
+
+// Asks for a greedy continuation of `prompt`.
+struct GenerateRequest {
+  Hash128 key;
+  std::vector<int32_t> prompt;  // at least 1
+  int32_t max_new_tokens = 0;
+};
+
+// How the tokens of a generation are chosen; one per chunk.
+struct GenerationSettings {
+  std::vector<int32_t> eos_ids;      // a generation ends with the first of these (which is kept as its last token)
+  float repetition_penalty = 1;      // transformers' RepetitionPenaltyLogitsProcessor, over prompt and output
+  int32_t no_repeat_ngram_size = 0;  // transformers' NoRepeatNGramLogitsProcessor; 0: off
+  std::string stop;                  // for the StopCriterion (engine/lane.h); not looked into here
+};
+
+struct ScoreResult {
+  Hash128 key;
+  std::vector<float> logprobs;       // one per target, natural log
+  std::vector<uint8_t> is_argmax;    // 1 where the target was the most probable token
+};
+
+struct GenerateResult {
+  Hash128 key;
+  std::vector<int32_t> tokens;  // without the prompt; may end with an end-of-text token
+};
+
+}  // namespace evalmpi::engine

@@ -1,0 +1,30 @@
+#pragma once
+
+// `evalmpi eval`: from options to published results, in the ten hops of README's "The way of the data".
+
+#include <chrono>
+#include <string>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/comm/session.h"
+#include "evalmpi/eval/options.h"
+
+namespace evalmpi::eval {
+
+struct RunContext {
+  std::string what;  // names a new output folder: runs/<what>-<time>
+  std::chrono::steady_clock::time_point process_start = std::chrono::steady_clock::now();
+};
+
+// Evaluates and publishes: table on rank 0's stdout, files in the output folder (grammar: store/results_file.h;
+// results_*.json and samples_*.jsonl have lm-evaluation-harness's keys). Returns kComplete, or kStoppedEarly with
+// everything finished saved.
+// COLLECTIVE over the session. FAILS: comm::SharedError when all ranks know of the failure and no lane is running;
+// otherwise it reports and ends the job by Session::abort.
+ExitCode run(comm::Session& session, const EvalOptions& options, const RunContext& context);
+
+// `evalmpi plan`: the mesh, shards, memory, requests, tokens and chunks of the same options, as text for stdout. Runs no
+// model and needs no ranks. FAILS: as run, before anything is computed.
+std::string plan(const EvalOptions& options);
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,125 @@
+// evalmpi eval, evalmpi plan, and evalmpi without a command.
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "commands.h"
+#include "evalmpi/base/log.h"
+#include "evalmpi/comm/launch.h"
+#include "evalmpi/comm/session.h"
+#include "evalmpi/comm/together.h"
+#include "evalmpi/eval/options.h"
+#include "evalmpi/eval/run.h"
+#include "evalmpi/task/task_index.h"
+#include "option_parser.h"
+
+namespace evalmpi::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kEvalHelp =
+    R"(usage: evalmpi eval [JOB.yaml] --model DIR --tasks A,B [options]
+       srun --mpi=pmix evalmpi eval ... --tp 3 --dp 4
+       mpirun -n 3 evalmpi eval ... --tp 3
+
+Scores a model on lm-evaluation-harness tasks: the same prompts, log-probabilities and metrics. One rank drives one
+place; --tp places share one copy of the model, and --dp copies share the work. Without a launcher all of it runs in
+this process. A score does not depend on any of that, nor on kills and resumes.
+
+Every option can stand in JOB.yaml under its name without the dashes; the command line beats the file.
+)";
+
+constexpr const char* kPlanHelp =
+    R"(usage: evalmpi plan [JOB.yaml] --model DIR --tasks A,B [options of eval]
+
+Shows what `evalmpi eval` with the same options would do, and runs no model: the mesh, what each place holds, memory,
+requests, tokens (naive: every request alone; distinct: every common prefix once; planned: as the chunks are cut) and
+chunks.
+)";
+
+// Options of eval and plan, from argv and the job file; nullopt when help was printed.
+std::optional<eval::EvalOptions> read_options(const std::vector<std::string>& arguments, const char* help, std::string* job_name) {
+  eval::EvalOptions options;
+  std::vector<Field> fields = eval::fields(options);
+  const CommandLine command_line = parse_command_line(arguments, fields);
+  if (command_line.wants_help) {
+    if (comm::speaks_before_init(comm::process_environment())) fmt::print("{}{}", help, describe(fields));
+    return std::nullopt;
+  }
+  if (command_line.positionals.size() > 1) {
+    fail(ExitCode::kUsage, "more than one job file: {} and {}", command_line.positionals[0], command_line.positionals[1]);
+  }
+  Values job;
+  if (!command_line.positionals.empty()) {
+    job = read_job_file(command_line.positionals[0], fields);
+    *job_name = fs::path(command_line.positionals[0]).stem().string();
+  }
+  apply(job, command_line.values, fields);
+  return options;
+}
+
+// What a new output folder is called: the job file's name, else the tasks.
+std::string name_of_run(const std::string& job_name, const eval::EvalOptions& options) {
+  if (!job_name.empty()) return job_name;
+  std::string name;
+  for (const std::string& task : options.tasks) name += (name.empty() ? "" : "+") + task;
+  for (char& c : name) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '-' && c != '+') c = '_';
+  }
+  return name.empty() ? "eval" : name.substr(0, 40);
+}
+
+// The demo's job file: beside an installed program, else in the source tree.
+fs::path demo_job() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  const fs::path installed = program.parent_path() / "../share/evalmpi/jobs/demo.yaml";
+  if (!error && fs::exists(installed)) return installed.lexically_normal();
+  const fs::path in_source = fs::path(EVALMPI_SOURCE_DIR) / "jobs" / "demo.yaml";
+  if (fs::exists(in_source)) return in_source;
+  fail(ExitCode::kMissingInput, "the demo's job file is neither at {} nor at {}; say `evalmpi eval --help` for your own",
+       installed.lexically_normal().string(), in_source.string());
+}
+
+}  // namespace
+
+ExitCode eval_command(const Invocation& invocation) {
+  std::string job_name;
+  const std::optional<eval::EvalOptions> options = read_options(invocation.arguments, kEvalHelp, &job_name);
+  if (!options) return ExitCode::kComplete;
+  eval::resolve(*options);
+  comm::Session session = comm::Session::start(comm::recognise_launch(comm::process_environment()));
+  try {
+    const ExitCode code = eval::run(session, *options, {name_of_run(job_name, *options), invocation.process_start});
+    session.finish();
+    return code;
+  } catch (const comm::SharedError& error) {
+    if (error.is_reporter()) log::error("{}", error.what());
+    session.finish();
+    return error.code();
+  } catch (...) {
+    const comm::Failure failure = comm::current_failure();
+    log::error("{}", failure.message);
+    session.abort(failure.code);
+  }
+}
+
+ExitCode plan_command(const Invocation& invocation) {
+  std::string job_name;
+  const std::optional<eval::EvalOptions> options = read_options(invocation.arguments, kPlanHelp, &job_name);
+  if (!options) return ExitCode::kComplete;
+  if (!comm::speaks_before_init(comm::process_environment())) return ExitCode::kComplete;
+  fmt::print("{}", eval::plan(*options));
+  return ExitCode::kComplete;
+}
+
+ExitCode default_command(const Invocation& invocation) {
+  const char* job = std::getenv("EVALMPI_JOB");
+  Invocation with_job = invocation;
+  with_job.arguments.insert(with_job.arguments.begin(), job != nullptr ? std::string(job) : demo_job().string());
+  return eval_command(with_job);
+}
+
+}  // namespace evalmpi::cli

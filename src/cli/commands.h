@@ -1,0 +1,27 @@
+#pragma once
+
+// One function per command. Each takes the arguments after the command's name and returns the exit code.
+// FAILS: Error (main prints it and returns its code).
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::cli {
+
+struct Invocation {
+  std::vector<std::string> arguments;
+  std::chrono::steady_clock::time_point process_start;
+};
+
+ExitCode eval_command(const Invocation& invocation);
+ExitCode plan_command(const Invocation& invocation);
+ExitCode tasks_command(const Invocation& invocation);
+
+// `evalmpi` without a command: the job file in EVALMPI_JOB, else the demo that comes with the program.
+ExitCode default_command(const Invocation& invocation);
+
+}  // namespace evalmpi::cli

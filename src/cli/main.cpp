@@ -1,0 +1,81 @@
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "commands.h"
+#include "evalmpi/base/fields.h"
+#include "evalmpi/base/log.h"
+#include "evalmpi/comm/launch.h"
+
+namespace {
+
+using evalmpi::ExitCode;
+using evalmpi::cli::Invocation;
+
+struct Command {
+  const char* name;
+  const char* summary;
+  ExitCode (*run)(const Invocation&);
+};
+
+constexpr Command kCommands[] = {
+    {"eval", "score a model on tasks", evalmpi::cli::eval_command},
+    {"plan", "show what eval would do: mesh, shards, memory, tokens, chunks", evalmpi::cli::plan_command},
+    {"tasks", "list the tasks", evalmpi::cli::tasks_command},
+};
+
+void print_help() {
+  fmt::print(
+      "evalmpi evaluates language models on one machine or a cluster, under plain srun or mpirun.\n\n"
+      "usage: evalmpi COMMAND [options]        evalmpi COMMAND --help\n"
+      "       evalmpi [options]                the job file in EVALMPI_JOB, else the built-in demo\n\ncommands:\n");
+  for (const Command& command : kCommands) fmt::print("  {:<8} {}\n", command.name, command.summary);
+  fmt::print(
+      "\nexit codes: 0 complete and verified, 2 usage, 65 bad input, 66 input missing, 69 device or API unavailable,\n"
+      "70 internal, 73 cannot write output or output in use, 74 I/O error or disk full, 75 stopped early and saved (run\n"
+      "again), 78 not the run to be resumed\n");
+}
+
+ExitCode dispatch(Invocation invocation) {
+  if (invocation.arguments.empty()) return evalmpi::cli::default_command(invocation);
+  const std::string first = invocation.arguments.front();
+  if (first == "--help" || first == "-h" || first == "help") {
+    if (evalmpi::comm::speaks_before_init(evalmpi::comm::process_environment())) print_help();
+    return ExitCode::kComplete;
+  }
+  if (first == "--version") {
+    fmt::print("evalmpi 0.1.0\n");
+    return ExitCode::kComplete;
+  }
+  if (first.starts_with("-")) return evalmpi::cli::default_command(invocation);
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) {
+    names.emplace_back(command.name);
+    if (first != command.name) continue;
+    invocation.arguments.erase(invocation.arguments.begin());
+    return command.run(invocation);
+  }
+  const auto nearest = evalmpi::nearest_name(first, names);
+  evalmpi::fail(ExitCode::kUsage, "unknown command {}{}", first, nearest ? "; did you mean " + *nearest + "?" : "; see evalmpi --help");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto process_start = std::chrono::steady_clock::now();
+  ::umask(077);
+  ExitCode code = ExitCode::kInternal;
+  std::string message;
+  try {
+    return static_cast<int>(dispatch({{argv + 1, argv + argc}, process_start}));
+  } catch (const evalmpi::Error& error) {
+    code = error.code();
+    message = error.what();
+  } catch (const std::exception& error) {
+    message = error.what();
+  }
+  // Only what fails before the ranks know each other gets here; one of them speaks.
+  if (evalmpi::comm::speaks_before_init(evalmpi::comm::process_environment())) evalmpi::log::error("{}", message);
+  return static_cast<int>(code);
+}

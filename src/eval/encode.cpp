@@ -1,0 +1,64 @@
+#include "encode.h"
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/text/python.h"
+
+namespace evalmpi::eval {
+
+PromptEncoder::PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length)
+    : tokenizer_(tokenizer), max_length_(max_length) {
+  const std::optional<int32_t> prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
+  if (prefix) prefix_text_ = tokenizer.decode(std::vector<int32_t>{*prefix}, false);
+}
+
+std::vector<int32_t> PromptEncoder::encode(std::string_view text) const {
+  const bool has_prefix = !prefix_text_.empty() && text.starts_with(prefix_text_);
+  return tokenizer_.encode(text, !has_prefix);
+}
+
+EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_view continuation) const {
+  EncodedPair pair;
+  size_t context_tokens = 0;
+  if (context.empty()) {
+    const std::optional<int32_t> prefix = tokenizer_.bos_id() ? tokenizer_.bos_id() : tokenizer_.eos_id();
+    if (!prefix) fail(ExitCode::kBadInput, "an empty context needs a BOS or EOS token, and the tokenizer has neither");
+    pair.tokens = tokenizer_.encode(continuation, false);
+    if (pair.tokens.empty() || pair.tokens.front() != *prefix) pair.tokens.insert(pair.tokens.begin(), *prefix);
+    context_tokens = 1;
+  } else {
+    const std::string stripped = text::python::rstrip(context);
+    const std::string whole = std::string(context) + std::string(continuation);
+    pair.tokens = encode(whole);
+    context_tokens = encode(stripped).size();
+  }
+  if (pair.tokens.size() <= context_tokens) {
+    fail(ExitCode::kBadInput, "the continuation {} has no token of its own after its context",
+         text::python::repr_text(continuation));
+  }
+  const size_t targets = pair.tokens.size() - context_tokens;
+  if (targets > static_cast<size_t>(max_length_)) {
+    fail(ExitCode::kBadInput, "a continuation of {} tokens does not fit the model's {} positions", targets, max_length_);
+  }
+  const size_t kept = std::min(pair.tokens.size(), static_cast<size_t>(max_length_) + 1);
+  pair.tokens.erase(pair.tokens.begin(), pair.tokens.end() - static_cast<int64_t>(kept));
+  if (pair.tokens.size() < 2 || targets >= pair.tokens.size()) {
+    fail(ExitCode::kBadInput, "a context without tokens cannot be scored; the tokenizer gives none for {}",
+         text::python::repr_text(context));
+  }
+  pair.targets = static_cast<int32_t>(targets);
+  return pair;
+}
+
+std::vector<int32_t> PromptEncoder::encode_prompt(std::string_view context, int64_t max_new_tokens) const {
+  const int64_t room = max_length_ - max_new_tokens;
+  if (room <= 0) {
+    fail(ExitCode::kBadInput, "{} new tokens leave no room for a prompt in the model's {} positions; lower max_gen_toks",
+         max_new_tokens, max_length_);
+  }
+  std::vector<int32_t> tokens = encode(context);
+  if (tokens.empty()) fail(ExitCode::kBadInput, "an empty prompt cannot be continued");
+  if (static_cast<int64_t>(tokens.size()) > room) tokens.erase(tokens.begin(), tokens.end() - room);
+  return tokens;
+}
+
+}  // namespace evalmpi::eval

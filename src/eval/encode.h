@@ -1,0 +1,46 @@
+#pragma once
+
+// Text to token ids as lm-evaluation-harness's model `hf` does it for causal models (0.4.13, api/model.py and
+// models/huggingface.py).
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "evalmpi/text/tokenizer.h"
+
+namespace evalmpi::eval {
+
+struct EncodedPair {
+  std::vector<int32_t> tokens;  // context and continuation, cut on the left to max_length + 1
+  int32_t targets = 0;          // tokens of the continuation
+};
+
+// Const and safe from several threads.
+class PromptEncoder {
+ public:
+  // max_length: positions of the model.
+  PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length);
+
+  // Trailing whitespace of the context moves to the continuation; both are encoded together and cut by the number of
+  // tokens of the context alone. An empty context is the prefix token (BOS, else EOS).
+  // FAILS: kBadInput when the continuation has no token of its own, or does not fit the model, or the context is empty
+  // and the tokenizer has neither BOS nor EOS.
+  EncodedPair encode_pair(std::string_view context, std::string_view continuation) const;
+
+  // A prompt with room for max_new_tokens, cut on the left. FAILS: kBadInput when there is no room, or no token.
+  std::vector<int32_t> encode_prompt(std::string_view context, int64_t max_new_tokens) const;
+
+  const text::Tokenizer& tokenizer() const { return tokenizer_; }
+  int64_t max_length() const { return max_length_; }
+
+ private:
+  std::vector<int32_t> encode(std::string_view text) const;
+
+  const text::Tokenizer& tokenizer_;
+  int64_t max_length_;
+  std::string prefix_text_;  // a text that starts with it gets no special tokens
+};
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,169 @@
+#include "evalmpi/eval/options.h"
+
+#include <charconv>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/text/python.h"
+
+namespace evalmpi::eval {
+namespace {
+
+// Rows of a segment on a CPU: the packed GEMM runs at its full rate from about 100 rows up (src/DECISIONS.md), and
+// more rows only cost memory.
+constexpr int64_t kAutoTokenBudget = 1024;
+constexpr int64_t kMaxTokenBudget = 1 << 20;
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+std::optional<int64_t> to_integer(const std::string& text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return value;
+}
+
+// The harness's --seed: python,numpy,torch,fewshot; one number stands for all four, the fourth has a default.
+std::optional<int64_t> fewshot_seed(const std::string& text) {
+  const std::vector<std::string> parts = split(text, ',');
+  if (parts.size() != 1 && parts.size() != 3 && parts.size() != 4) {
+    fail(ExitCode::kUsage, "--seed {}: expected one number, or python,numpy,torch,fewshot", text);
+  }
+  for (const std::string& part : parts) {
+    if (part != "None" && !to_integer(part)) fail(ExitCode::kUsage, "--seed {}: \"{}\" is not a whole number", text, part);
+  }
+  if (parts.size() == 3) return 1234;
+  return to_integer(parts.back());
+}
+
+// One value of --gen-kwargs, as the harness reads it: true/false, number, Python literal, text.
+Json parse_value(const std::string& text) {
+  if (text == "true" || text == "True") return true;
+  if (text == "false" || text == "False") return false;
+  if (const auto literal = text::python::parse_literal(text)) return *literal;
+  return text;
+}
+
+Json parse_gen_kwargs(const std::string& text) {
+  if (text.empty()) return Json::object();
+  if (text.front() == '{') {
+    Json parsed = parse_json(text, "--gen-kwargs");
+    if (!parsed.is_object()) fail(ExitCode::kUsage, "--gen-kwargs {}: expected a JSON object", text);
+    return parsed;
+  }
+  Json kwargs = Json::object();
+  for (const std::string& part : split(text, ',')) {
+    const size_t equals = part.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      fail(ExitCode::kUsage, "--gen-kwargs {}: \"{}\" is not key=value", text, part);
+    }
+    kwargs[part.substr(0, equals)] = parse_value(part.substr(equals + 1));
+  }
+  return kwargs;
+}
+
+int64_t parse_token_budget(const std::string& text) {
+  if (text == "auto") return kAutoTokenBudget;
+  const auto value = to_integer(text);
+  if (!value || *value < 1 || *value > kMaxTokenBudget) {
+    fail(ExitCode::kUsage, "--token-budget {}: expected auto or a number of tokens from 1 to {}", text, kMaxTokenBudget);
+  }
+  return *value;
+}
+
+void check_dtype(const std::string& dtype) {
+  if (dtype == "auto" || dtype == "float32") return;
+  if (dtype == "bfloat16" || dtype == "float16") {
+    fail(ExitCode::kUsage,
+         "--dtype {}: a CPU computes in float32 only, so that all hosts agree (and {} arithmetic is hundreds of times "
+         "slower there); checkpoints in {} are kept as they are in memory. Leave the option out, or say float32",
+         dtype, dtype, dtype);
+  }
+  fail(ExitCode::kUsage, "--dtype {}: expected auto, float32, bfloat16 or float16", dtype);
+}
+
+}  // namespace
+
+std::vector<Field> fields(EvalOptions& o) {
+  using enum Affects;
+  return {
+      text_field("model", "DIR", o.model,
+                 "Model to evaluate: a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or the id of a "
+                 "model in the hub cache (org/name).", kNumbers),
+      list_field("tasks", "A,B", o.tasks,
+                 "Tasks, groups, tags, globs or paths of task files, separated by commas. See `evalmpi tasks list`.",
+                 kNumbers),
+      integer_field("num-fewshot", "K", o.num_fewshot, 0,
+                    "Examples in each prompt. Default: what the task file says, else 0; a task that says 0 keeps 0.",
+                    kNumbers),
+      number_field("limit", "N", o.limit,
+                   "Evaluate only the first N documents of each task, or with N below 1 that fraction.", kNumbers),
+      text_field("dtype", "TYPE", o.dtype,
+                 "Arithmetic: auto, float32, bfloat16 or float16. On a CPU auto is float32, the only one.", kNumbers),
+      text_field("seed", "N", o.seed,
+                 "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. Only the last one matters "
+                 "here: it draws the examples. Default 0,1234,1234,1234.", kNumbers),
+      text_field("gen-kwargs", "K=V,..", o.gen_kwargs,
+                 "Changes generation settings of all generation tasks, such as max_gen_toks=64.", kNumbers),
+      path_list_field("data-root", "DIR", o.data_roots,
+                      "Folder with datasets as DIR/<org>/<name>/, looked at before the Hugging Face hub cache. May be "
+                      "given several times.", kNumbers),
+      path_list_field("include-path", "DIR", o.include_paths,
+                      "Folder with further task files; its tasks replace built-in ones of the same name. May be given "
+                      "several times.", kNumbers),
+      integer_field("bootstrap-iters", "N", o.bootstrap_iterations, 0,
+                    "Resamples for standard errors that have no closed form (perplexity). 0: none. Default 100000.",
+                    kNumbers),
+      integer_field("tp", "N", o.tp, 1,
+                    "Places that share one copy of the model; need not divide its heads. Default 1.", kLayout),
+      integer_field("dp", "N", o.dp, 1, "Copies of the model. Default: as many as fit the ranks.", kLayout),
+      integer_field("pp", "N", o.pp, 1, "Pipeline stages; only 1 is built yet.", kLayout),
+      integer_field("threads-per-lane", "N", o.threads_per_lane, 1,
+                    "CPU threads that work on one chunk. Default 1: each core has a chunk of its own.", kLayout),
+      text_field("token-budget", "N", o.token_budget,
+                 "Tokens computed in one step, or auto. Changes memory and speed, never a score.", kLayout),
+      text_field("batch-size", "X", o.batch_size,
+                 "Accepted for the habit's sake and not used: chunks are sized in tokens (--token-budget), and scores do "
+                 "not depend on them.", kLayout),
+      number_field("max-hours", "H", o.max_hours,
+                   "Stop in time before H hours are over, with everything saved (exit code 75). The end of a Slurm job "
+                   "is heeded without this.", kLayout),
+      path_field("output", "DIR", o.output,
+                 "Where results go; a second start with the same folder computes only what is missing. Default: a new "
+                 "folder runs/<what>-<time>.", kOutput),
+      switch_field("log-samples", o.log_samples, "Write samples_<task>_<time>.jsonl. Default on; --no-log-samples.",
+                   kOutput),
+      switch_field("quiet", o.quiet, "Print only the table and errors.", kOutput),
+      switch_field("strict", o.strict,
+                   "On a resume, compute again what was computed in another numerics class (another tp, say).", kOutput),
+      switch_field("timings", o.timings, "Print where the time went.", kOutput),
+  };
+}
+
+ResolvedOptions resolve(const EvalOptions& options) {
+  if (options.model.empty()) fail(ExitCode::kUsage, "--model is missing: a model folder, or the id of a cached model");
+  if (options.tasks.empty()) fail(ExitCode::kUsage, "--tasks is missing: see `evalmpi tasks list`");
+  check_dtype(options.dtype);
+  if (options.limit && !(*options.limit > 0)) {
+    fail(ExitCode::kUsage, "--limit {}: expected a number of documents, or a fraction above 0", *options.limit);
+  }
+  if (options.max_hours && !(*options.max_hours > 0)) {
+    fail(ExitCode::kUsage, "--max-hours {}: expected a number above 0", *options.max_hours);
+  }
+  if (options.pp > 1) fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
+  ResolvedOptions resolved;
+  resolved.token_budget = parse_token_budget(options.token_budget);
+  resolved.fewshot_seed = fewshot_seed(options.seed);
+  resolved.generation_kwargs = parse_gen_kwargs(options.gen_kwargs);
+  return resolved;
+}
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,223 @@
+#include "outputs.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/text/python.h"
+
+namespace evalmpi::eval {
+namespace {
+
+// name -> metric -> higher is better, or null where the members of a group disagree.
+using Directions = std::map<std::string, std::map<std::string, Json>>;
+
+Json metric_entries(const task::TaskResult& result) {
+  Json entry = {{"name", result.name}, {"alias", result.alias}, {"sample_len", result.n_documents}};
+  for (const task::MetricResult& metric : result.metrics) {
+    entry[metric.metric + "," + metric.filter] = metric.value;
+    entry[metric.metric + "_stderr," + metric.filter] =
+        metric.standard_error ? Json(*metric.standard_error) : Json("N/A");
+  }
+  if (!result.is_group) return entry;
+  Json counts = Json::object();
+  for (const task::MetricResult& metric : result.metrics) counts[metric.key()] = metric.n_values;
+  entry["sample_count"] = counts;
+  return entry;
+}
+
+Directions directions(const FinishedTasks& finished) {
+  Directions all;
+  for (const task::Task* task : finished.tasks) {
+    for (const task::MetricConfig& metric : task->config().metrics) {
+      all[task->name()][metric.name] = metric.higher_is_better;
+    }
+  }
+  // Groups come parents first; their members must be known before them.
+  for (auto group = finished.groups.rbegin(); group != finished.groups.rend(); ++group) {
+    for (const std::string& child : group->children) {
+      if (!all.contains(child)) continue;
+      for (const auto& [metric, higher] : std::map(all[child])) {
+        const auto [known, is_new] = all[group->name].try_emplace(metric, higher);
+        if (!is_new && known->second != higher) known->second = nullptr;
+      }
+    }
+  }
+  return all;
+}
+
+std::map<std::string, int> shots(const FinishedTasks& finished) {
+  std::map<std::string, int> all;
+  for (const task::Task* task : finished.tasks) all[task->name()] = task->num_fewshot();
+  for (auto group = finished.groups.rbegin(); group != finished.groups.rend(); ++group) {
+    std::set<int> values;
+    for (const std::string& child : group->children) {
+      if (const auto found = all.find(child); found != all.end()) values.insert(found->second);
+    }
+    if (values.size() == 1) all[group->name] = *values.begin();
+  }
+  return all;
+}
+
+std::map<std::string, Json> versions(const FinishedTasks& finished) {
+  std::map<std::string, Json> all;
+  for (const task::Task* task : finished.tasks) all[task->name()] = task->config().version;
+  for (const task::GroupConfig& group : finished.groups) all[group.name] = group.version;
+  return all;
+}
+
+template <typename Map>
+Json as_object(const Map& map) {
+  Json object = Json::object();
+  for (const auto& [name, value] : map) object[name] = value;
+  return object;
+}
+
+// The order and depth of names: groups with their members below them, everything by name.
+std::vector<std::pair<std::string, int>> hierarchy(const FinishedTasks& finished) {
+  std::map<std::string, const task::GroupConfig*> groups;
+  std::set<std::string> members;
+  for (const task::GroupConfig& group : finished.groups) {
+    groups[group.name] = &group;
+    members.insert(group.children.begin(), group.children.end());
+  }
+  std::vector<std::pair<std::string, int>> ordered;
+  std::set<std::string> seen;
+  const std::function<void(const std::string&, int)> visit = [&](const std::string& name, int depth) {
+    ordered.emplace_back(name, depth);
+    seen.insert(name);
+    const auto group = groups.find(name);
+    if (group == groups.end()) return;
+    std::vector<std::string> children = group->second->children;
+    std::sort(children.begin(), children.end());
+    for (const std::string& child : children) visit(child, depth + 1);
+  };
+  for (const auto& [name, group] : groups) {
+    if (!members.contains(name)) visit(name, 0);
+  }
+  std::set<std::string> alone;
+  for (const task::Task* task : finished.tasks) {
+    if (!seen.contains(task->name())) alone.insert(task->name());
+  }
+  for (const std::string& name : alone) ordered.emplace_back(name, 0);
+  return ordered;
+}
+
+using Cells = std::vector<std::string>;
+constexpr bool kRightAligned[] = {false, true, false, true, false, false, true, false, true};
+
+std::string markdown(const Cells& header, const std::vector<Cells>& rows) {
+  std::vector<size_t> widths;
+  for (size_t column = 0; column < header.size(); ++column) {
+    size_t width = std::max<size_t>(3, text::python::length(header[column]));
+    for (const Cells& row : rows) width = std::max(width, text::python::length(row[column]));
+    widths.push_back(width);
+  }
+  const auto line = [&](const Cells& cells) {
+    std::string text = "|";
+    for (size_t column = 0; column < cells.size(); ++column) {
+      const std::string padding(widths[column] - text::python::length(cells[column]), ' ');
+      text += kRightAligned[column] ? padding + cells[column] : cells[column] + padding;
+      text += "|";
+    }
+    return text + "\n";
+  };
+  std::string text = line(header) + "|";
+  for (size_t column = 0; column < header.size(); ++column) {
+    text += std::string(widths[column] - 1, '-') + (kRightAligned[column] ? ":|" : "-|");
+  }
+  text += "\n";
+  for (const Cells& row : rows) text += line(row);
+  return text;
+}
+
+std::string table_of(const FinishedTasks& finished, const char* title,
+                     const std::function<const task::TaskResult*(const std::string&)>& find) {
+  const Directions direction_of = directions(finished);
+  const std::map<std::string, int> shots_of = shots(finished);
+  const std::map<std::string, Json> version_of = versions(finished);
+  std::vector<Cells> rows;
+  for (const auto& [name, depth] : hierarchy(finished)) {
+    const task::TaskResult* result = find(name);
+    if (result == nullptr) continue;
+    std::string shown = (depth > 0 ? std::string(depth, ' ') + "- " : "") + result->alias;
+    std::string version = text::python::str(version_of.at(name));
+    std::vector<const task::MetricResult*> metrics;
+    for (const task::MetricResult& metric : result->metrics) metrics.push_back(&metric);
+    std::sort(metrics.begin(), metrics.end(), [](const auto* a, const auto* b) { return a->key() < b->key(); });
+    for (const task::MetricResult* metric : metrics) {
+      std::string arrow;
+      if (const auto group = direction_of.find(name); group != direction_of.end()) {
+        const auto found = group->second.find(metric->metric);
+        if (found != group->second.end() && found->second.is_boolean()) arrow = found->second.get<bool>() ? "↑" : "↓";
+      }
+      const auto shots_found = shots_of.find(name);
+      rows.push_back({shown, version, metric->filter, shots_found == shots_of.end() ? " " : fmt::format("{}", shots_found->second),
+                      metric->metric, arrow, fmt::format("{:.4f}", metric->value), "±",
+                      metric->standard_error ? fmt::format("{:.4f}", *metric->standard_error) : "N/A"});
+      shown.clear();
+      version.clear();
+    }
+    if (metrics.empty()) rows.push_back({shown, version, "", "", "", "", "", "", ""});
+  }
+  return markdown({title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"}, rows);
+}
+
+}  // namespace
+
+Json results_json(const FinishedTasks& finished) {
+  std::map<std::string, const task::TaskResult*> by_name;
+  for (const task::TaskResult& result : finished.results) by_name[result.name] = &result;
+  for (const task::TaskResult& result : finished.group_results) by_name[result.name] = &result;
+  Json json = Json::object();
+  Json& results = json["results"] = Json::object();
+  for (const auto& [name, depth] : hierarchy(finished)) {
+    if (const auto found = by_name.find(name); found != by_name.end()) results[name] = metric_entries(*found->second);
+  }
+  if (!finished.group_results.empty()) {
+    Json& groups = json["groups"] = Json::object();
+    for (const task::TaskResult& result : finished.group_results) groups[result.name] = metric_entries(result);
+  }
+  Json& subtasks = json["group_subtasks"] = Json::object();
+  for (const task::GroupConfig& group : finished.groups) subtasks[group.name] = group.children;
+  std::map<std::string, Json> configs;
+  Json samples = Json::object();
+  Json hashes = Json::object();
+  for (size_t i = 0; i < finished.tasks.size(); ++i) {
+    const task::Task& task = *finished.tasks[i];
+    configs[task.name()] = task.config().dump;
+    samples[task.name()] = {{"original", task.n_rows()}, {"effective", task.evaluated_rows().size()}};
+    hashes[task.name()] = finished.hashes[i];
+  }
+  Json higher = Json::object();
+  for (const auto& [name, metrics] : directions(finished)) higher[name] = as_object(metrics);
+  json["configs"] = as_object(configs);
+  json["versions"] = as_object(versions(finished));
+  json["n-shot"] = as_object(shots(finished));
+  json["higher_is_better"] = higher;
+  json["n-samples"] = samples;
+  json["task_hashes"] = hashes;
+  return json;
+}
+
+std::string results_table(const FinishedTasks& finished) {
+  std::map<std::string, const task::TaskResult*> tasks, groups;
+  for (const task::TaskResult& result : finished.results) tasks[result.name] = &result;
+  for (const task::TaskResult& result : finished.group_results) groups[result.name] = &result;
+  const auto finder = [](const auto& map) {
+    return [&map](const std::string& name) {
+      const auto found = map.find(name);
+      return found == map.end() ? nullptr : found->second;
+    };
+  };
+  std::map<std::string, const task::TaskResult*> all = tasks;
+  all.insert(groups.begin(), groups.end());
+  std::string text = table_of(finished, "Tasks", finder(all));
+  if (!groups.empty()) text += "\n" + table_of(finished, "Groups", finder(groups));
+  return text;
+}
+
+}  // namespace evalmpi::eval

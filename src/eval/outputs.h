@@ -1,0 +1,31 @@
+#pragma once
+
+// The finished run as other tools read it: the harness's results JSON, and the table.
+
+#include <string>
+#include <vector>
+
+#include "evalmpi/base/json.h"
+#include "evalmpi/task/aggregate.h"
+#include "evalmpi/task/task.h"
+#include "evalmpi/task/task_index.h"
+
+namespace evalmpi::eval {
+
+// What is known of the tasks when all are done; entry i of tasks, results and hashes belong together.
+struct FinishedTasks {
+  std::vector<const task::Task*> tasks;
+  std::vector<task::TaskResult> results;
+  std::vector<std::string> hashes;
+  std::vector<task::GroupConfig> groups;
+  std::vector<task::TaskResult> group_results;  // of groups that aggregate
+};
+
+// The keys of lm-evaluation-harness 0.4.13's results_<time>.json that come from the tasks: results, groups,
+// group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, task_hashes.
+Json results_json(const FinishedTasks& finished);
+
+// The harness's Markdown table of tasks, and of groups when some aggregate.
+std::string results_table(const FinishedTasks& finished);
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,182 @@
+#include "publish.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/base/file.h"
+#include "evalmpi/base/log.h"
+#include "evalmpi/text/python.h"
+#include "outputs.h"
+
+namespace evalmpi::eval {
+namespace {
+
+constexpr const char* kVersion = "0.1.0";
+
+// A task's name as part of a file name.
+std::string file_part(const std::string& name) {
+  std::string part = name;
+  for (char& c : part) {
+    if (c == '/' || c == '\\' || c == ':' || c == '\0') c = '_';
+  }
+  return part;
+}
+
+FinishedTasks finished_tasks(const Published& published, const std::vector<const task::Task*>& tasks,
+                             const std::vector<task::GroupConfig>& groups) {
+  FinishedTasks finished{tasks, {}, {}, groups, {}};
+  for (const TaskReport& report : published.reports) {
+    finished.results.push_back(report.result);
+    finished.hashes.push_back(report.task_hash);
+  }
+  for (const task::GroupConfig& group : groups) {
+    if (!group.metrics.empty()) finished.group_results.push_back(task::aggregate_group(group, finished.results));
+  }
+  return finished;
+}
+
+Json token_pair(const text::Tokenizer& tokenizer, const std::optional<int32_t>& id) {
+  if (!id) return Json::array({nullptr, "None"});
+  return Json::array({tokenizer.token_text(*id), fmt::format("{}", *id)});
+}
+
+Json run_json(const Published& published, const RunFacts& facts) {
+  const EvalOptions& options = *facts.options;
+  const text::Tokenizer& tokenizer = *facts.setup->tokenizer;
+  EvalOptions shown = options;
+  const Json fewshot_seed = facts.setup->options.fewshot_seed ? Json(*facts.setup->options.fewshot_seed) : Json(nullptr);
+  Json json = Json::object();
+  json["config"] = {{"model", "evalmpi"},
+                    {"model_args", {{"pretrained", options.model}, {"dtype", "float32"}}},
+                    {"model_dtype", "float32"},
+                    {"batch_size", options.batch_size.empty() ? Json(nullptr) : Json(options.batch_size)},
+                    {"device", "cpu"},
+                    {"limit", options.limit ? Json(*options.limit) : Json(nullptr)},
+                    {"bootstrap_iters", options.bootstrap_iterations},
+                    {"gen_kwargs", facts.setup->options.generation_kwargs},
+                    {"fewshot_seed", fewshot_seed}};
+  json["evalmpi"] = {{"version", kVersion},
+                     {"run_id", facts.run_id},
+                     {"layout", facts.layout},
+                     {"numerics_class", facts.numerics_class},
+                     {"chunks_of_other_numerics_classes", published.records_of_other_classes.size()},
+                     {"tokens_naive", published.tokens.naive},
+                     {"tokens_distinct", published.tokens.distinct},
+                     {"tokens_computed", published.tokens.computed},
+                     {"identities", facts.identities},
+                     {"options", to_json(fields(shown))}};
+  json["git_hash"] = nullptr;
+  json["date"] = static_cast<double>(std::time(nullptr));
+  json["tokenizer_pad_token"] = token_pair(tokenizer, tokenizer.pad_id());
+  json["tokenizer_eos_token"] = token_pair(tokenizer, tokenizer.eos_id());
+  json["tokenizer_bos_token"] = token_pair(tokenizer, tokenizer.bos_id());
+  json["eot_token_id"] = tokenizer.eos_id() ? Json(*tokenizer.eos_id()) : Json(nullptr);
+  json["max_length"] = facts.setup->spec.max_positions;
+  json["model_source"] = "evalmpi";
+  json["model_name"] = options.model;
+  json["model_name_sanitized"] = file_part(options.model);
+  json["system_instruction"] = nullptr;
+  json["system_instruction_sha"] = nullptr;
+  json["fewshot_as_multiturn"] = nullptr;
+  json["chat_template"] = nullptr;
+  json["chat_template_sha"] = nullptr;
+  json["total_evaluation_time_seconds"] = fmt::format("{}", facts.seconds);
+  return json;
+}
+
+store::ResultsFile results_file(Published& published, const std::vector<const task::Task*>& tasks, const RunFacts& facts) {
+  store::ResultsFile file;
+  EvalOptions shown = *facts.options;
+  for (const Field& field : fields(shown)) file.run.emplace_back("option." + field.name, field.get());
+  file.run.emplace_back("evalmpi_version", kVersion);
+  file.run.emplace_back("run_id", facts.run_id);
+  file.run.emplace_back("attempt", facts.attempt);
+  file.run.emplace_back("layout", facts.layout);
+  file.run.emplace_back("host", facts.host);
+  file.run.emplace_back("numerics_class", facts.numerics_class);
+  for (const auto& [name, digest] : facts.identities.items()) file.run.emplace_back(name, digest);
+  file.run.emplace_back("tokens_naive", published.tokens.naive);
+  file.run.emplace_back("tokens_distinct", published.tokens.distinct);
+  file.run.emplace_back("tokens_computed", published.tokens.computed);
+  file.run.emplace_back("chunks_of_other_numerics_classes", published.records_of_other_classes.size());
+  file.run.emplace_back("seconds", facts.seconds);
+  file.run.emplace_back("start_to_first_chunk_seconds", facts.first_chunk_seconds);
+  file.run.emplace_back("weight_bytes_read_by_rank_0", facts.bytes_read);
+  file.run.emplace_back("time", published.time_id);
+  for (size_t i = 0; i < published.reports.size(); ++i) {
+    store::TaskResults& table = published.reports[i].table;
+    const task::Task& task = *tasks[i];
+    table.attributes = {{"alias", task.config().alias},
+                        {"version", text::python::str(task.config().version)},
+                        {"num_fewshot", task.num_fewshot()},
+                        {"documents_in_split", task.n_rows()},
+                        {"tokens_naive", published.task_tokens[i].naive},
+                        {"tokens_distinct", published.task_tokens[i].distinct},
+                        {"task_hash", published.reports[i].task_hash},
+                        {"config", task.config().dump}};
+    file.tasks.push_back(std::move(table));
+  }
+  return file;
+}
+
+void print_summary(const Published& published, const FinishedTasks& finished, const RunFacts& facts) {
+  const EvalOptions& options = *facts.options;
+  fmt::print("\nevalmpi {} (dtype float32, {}), limit: {}, num_fewshot: {}\n\n", options.model, facts.layout,
+             options.limit ? fmt::format("{}", *options.limit) : "none",
+             options.num_fewshot ? fmt::format("{}", *options.num_fewshot) : "per task");
+  fmt::print("{}\n", results_table(finished));
+  const TokenCounts& tokens = published.tokens;
+  fmt::print("tokens: {} computed / {} distinct / {} naive\n", tokens.computed, tokens.distinct, tokens.naive);
+  if (!published.records_of_other_classes.empty()) {
+    fmt::print("mixed: {} chunks are of an earlier attempt in another numerics class; --strict computes them again\n",
+               published.records_of_other_classes.size());
+  }
+  if (options.timings) {
+    fmt::print("timings: {:.3f} s to the first chunk, {:.3f} s in all\n", facts.first_chunk_seconds, facts.seconds);
+  }
+  fmt::print("results: {}\n", published.directory.string());
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+std::string local_time_id() {
+  const auto now = std::chrono::system_clock::now();
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() % 1'000'000;
+  std::tm local{};
+  ::localtime_r(&seconds, &local);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H-%M-%S", &local);
+  return fmt::format("{}.{:06}", text, micros);
+}
+
+void Published::add(TaskReport report, bool write_samples) {
+  if (write_samples) {
+    const std::string name = fmt::format("samples_{}_{}.jsonl", file_part(report.result.name), time_id);
+    write_file_atomically(directory / name, report.samples);
+    files.push_back(name);
+  }
+  report.samples = {};
+  records_of_other_classes.insert(report.records_of_other_classes.begin(), report.records_of_other_classes.end());
+  reports.push_back(std::move(report));
+}
+
+void publish_run(Published& published, const std::vector<const task::Task*>& tasks,
+                 const std::vector<task::GroupConfig>& groups, const RunFacts& facts) {
+  const FinishedTasks finished = finished_tasks(published, tasks, groups);
+  store::write_results(published.directory / "results.h5", results_file(published, tasks, facts));
+  published.files.push_back("results.h5");
+  Json json = results_json(finished);
+  json.update(run_json(published, facts));
+  const std::string name = "results_" + published.time_id + ".json";
+  write_file_atomically(published.directory / name, text::python::json_dumps(json, {2, false, false}) + "\n");
+  published.files.push_back(name);
+  print_summary(published, finished, facts);
+}
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,63 @@
+#pragma once
+
+// The files of a finished run, in this order: samples_*.jsonl (each task's as it finishes), results.h5,
+// results_<time>.json; then the table on stdout. status.json says "complete" after all of them. Rank 0 only.
+
+#include <cstdint>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "evalmpi/base/json.h"
+#include "evalmpi/eval/options.h"
+#include "evalmpi/task/task.h"
+#include "results.h"
+#include "setup.h"
+
+namespace evalmpi::eval {
+
+struct TokenCounts {
+  int64_t naive = 0;     // if every request were computed alone
+  int64_t distinct = 0;  // nodes of the token tries
+  int64_t computed = 0;  // rows that this attempt put through the model
+};
+
+// What is being published; grows task by task.
+struct Published {
+  std::filesystem::path directory;
+  std::string time_id;  // in file names
+  TokenCounts tokens;
+  std::vector<TokenCounts> task_tokens;
+  std::vector<TaskReport> reports;
+  std::set<int32_t> records_of_other_classes;
+  Json files = Json::array();
+
+  // Writes the task's samples file at once. FAILS: kCannotWrite, kIo.
+  void add(TaskReport report, bool write_samples);
+};
+
+// What /run and the results JSON tell about the run besides the numbers.
+struct RunFacts {
+  const EvalOptions* options = nullptr;
+  const Setup* setup = nullptr;
+  std::string layout;
+  std::string numerics_class;
+  Json identities;
+  std::string host;
+  std::string run_id;
+  int attempt = 0;
+  double seconds = 0;
+  double first_chunk_seconds = 0;  // from process start; 0: nothing was computed
+  uint64_t bytes_read = 0;         // of weights, by rank 0
+};
+
+// Writes results.h5 and results_<time>.json and prints the table. tasks: as published.reports.
+// FAILS: kCannotWrite, kIo.
+void publish_run(Published& published, const std::vector<const task::Task*>& tasks,
+                 const std::vector<task::GroupConfig>& groups, const RunFacts& facts);
+
+// "2026-11-22T10-15-00.123456": local time as the harness names its files.
+std::string local_time_id();
+
+}  // namespace evalmpi::eval

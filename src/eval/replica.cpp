@@ -1,0 +1,107 @@
+#include "replica.h"
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/job/worker.h"
+#include "evalmpi/model/transformer.h"
+#include "evalmpi/model/weights.h"
+#include "evalmpi/ops/linear.h"
+#include "generation.h"
+
+namespace evalmpi::eval {
+
+LocalReplicas::LocalReplicas(comm::Mesh& mesh, ReplicaOptions options) : mesh_(mesh), options_(std::move(options)) {}
+
+LocalReplicas::~LocalReplicas() {
+  for (std::thread& loader : loaders_) loader.join();
+  join();
+}
+
+void LocalReplicas::begin_loading() {
+  const model::ShardPlan plan = model::make_shard_plan(options_.spec, mesh_.tp);
+  transformers_.resize(mesh_.places.size());
+  load_failures_.resize(mesh_.places.size());
+  for (size_t i = 0; i < mesh_.places.size(); ++i) {
+    loaders_.emplace_back([this, i, plan] {
+      try {
+        transformers_[i] = std::make_shared<model::Transformer>(
+            model::load_weights(options_.model_folder, options_.spec, plan, mesh_.places[i].tp_rank));
+      } catch (...) {
+        load_failures_[i] = std::current_exception();
+      }
+    });
+  }
+}
+
+void LocalReplicas::finish_loading() {
+  if (loaders_.empty() && transformers_.empty()) begin_loading();
+  for (std::thread& loader : loaders_) loader.join();
+  loaders_.clear();
+  for (const std::exception_ptr& failure : load_failures_) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+uint64_t LocalReplicas::bytes_read() const {
+  uint64_t bytes = 0;
+  for (const auto& transformer : transformers_) bytes += transformer ? transformer->weights().bytes_read : 0;
+  return bytes;
+}
+
+int LocalReplicas::worker_count(const comm::Mesh& mesh) {
+  int lanes = 0;
+  for (const int of_replica : mesh.lanes_of_replica) lanes += of_replica;
+  return lanes;
+}
+
+void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, const text::Tokenizer& tokenizer,
+                          store::LogWriter* log, std::function<void(std::exception_ptr)> on_failure) {
+  for (size_t i = 0; i < mesh_.places.size(); ++i) {
+    comm::LocalPlace& place = mesh_.places[i];
+    for (size_t lane_index = 0; lane_index < place.lanes.size(); ++lane_index) {
+      lanes_.push_back(std::make_unique<engine::Lane>(transformers_[i], std::move(place.lanes[lane_index]),
+                                                      options_.token_budget, options_.numerics_class));
+      threads_.emplace_back([this, &session, &place, &stop, &tokenizer, log, on_failure,
+                             lane_index = static_cast<int>(lane_index), lane = lanes_.back().get()] {
+        try {
+          const model::InferenceThread inference;
+          ops::set_threads_per_lane(options_.threads_per_lane);
+          run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log);
+        } catch (...) {
+          on_failure(std::current_exception());
+        }
+      });
+    }
+  }
+}
+
+// The leader of a replica's lane takes chunks from the coordinator and passes each to its group before computing it;
+// an empty message ends the group.
+void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& place, int lane_index, engine::Lane& lane,
+                             const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log) {
+  comm::Communicator& group = lane.communicator();
+  if (place.tp_rank != 0) {
+    while (true) {
+      const std::string chunk = group.broadcast_bytes({}, 0);
+      if (chunk.empty()) return;
+      lane.run(chunk, criterion);
+    }
+  }
+  EVALMPI_CHECK(log != nullptr);
+  int worker = lane_index;
+  for (int replica = 0; replica < place.dp_rank; ++replica) worker += mesh_.lanes_of_replica[replica];
+  job::WorkerClient client(session.port(), worker, 0, stop);
+  while (const std::optional<job::Item> item = client.next()) {
+    group.broadcast_bytes(item->payload, 0);
+    const std::string record = lane.run(item->payload, criterion);
+    if (client.stop_now()) continue;
+    client.finished(*item, record, log->path().filename().string(), log->append(record));
+  }
+  group.broadcast_bytes({}, 0);
+}
+
+void LocalReplicas::join() {
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+}  // namespace evalmpi::eval

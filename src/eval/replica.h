@@ -1,0 +1,71 @@
+#pragma once
+
+// This rank's places: their shards of the model, and the threads of their lanes.
+
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "evalmpi/base/hash.h"
+#include "evalmpi/comm/mesh.h"
+#include "evalmpi/comm/session.h"
+#include "evalmpi/engine/lane.h"
+#include "evalmpi/job/attempt.h"
+#include "evalmpi/job/signals.h"
+#include "evalmpi/model/shard_plan.h"
+#include "evalmpi/model/spec.h"
+#include "evalmpi/text/tokenizer.h"
+
+namespace evalmpi::eval {
+
+struct ReplicaOptions {
+  std::filesystem::path model_folder;
+  model::ModelSpec spec;
+  int64_t token_budget = 0;
+  int threads_per_lane = 1;
+  Hash128 numerics_class;
+};
+
+class LocalReplicas {
+ public:
+  LocalReplicas(comm::Mesh& mesh, ReplicaOptions options);
+  LocalReplicas(const LocalReplicas&) = delete;
+  LocalReplicas& operator=(const LocalReplicas&) = delete;
+  ~LocalReplicas();
+
+  // Begins to read the shards, each place in a thread of its own.
+  void begin_loading();
+  // Waits for them. FAILS: the first failure of a place of this rank.
+  void finish_loading();
+  uint64_t bytes_read() const;
+
+  // Starts the lanes: leaders ask the coordinator for chunks, log and report records. `log` is this rank's (not null
+  // where a leader lives). on_failure is called in a lane's thread and must end the job. Needs finish_loading().
+  void start(comm::Session& session, const job::StopFlag& stop, const text::Tokenizer& tokenizer, store::LogWriter* log,
+             std::function<void(std::exception_ptr)> on_failure);
+  // Waits until all lanes have ended.
+  void join();
+
+  // Lanes of all replicas together: the coordinator's workers.
+  static int worker_count(const comm::Mesh& mesh);
+
+ private:
+  void run_lane(comm::Session& session, const comm::LocalPlace& place, int lane_index, engine::Lane& lane,
+                const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log);
+
+  comm::Mesh& mesh_;
+  ReplicaOptions options_;
+  std::vector<std::shared_ptr<const model::Transformer>> transformers_;  // one per place
+  std::vector<std::exception_ptr> load_failures_;
+  std::vector<std::thread> loaders_;
+  std::vector<std::unique_ptr<engine::Lane>> lanes_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,234 @@
+#include "results.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <unordered_map>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/text/python.h"
+
+namespace evalmpi::eval {
+namespace {
+
+namespace python = text::python;
+
+// The full answers of a task's requests, read back from the logs.
+struct FullAnswers {
+  std::vector<std::vector<float>> logprobs;
+  std::vector<std::vector<uint8_t>> is_argmax;
+  std::vector<std::vector<int32_t>> tokens;  // of generations
+  std::vector<int32_t> numerics_class;
+};
+
+// Reads every record that holds an answer once, in the order of the logs.
+FullAnswers read_answers(const TaskRequests& requests, AnswerTable& answers, const ReportOptions& options,
+                         std::set<int32_t>& records_of_other_classes) {
+  const size_t count = requests.size();
+  FullAnswers full{std::vector<std::vector<float>>(count), std::vector<std::vector<uint8_t>>(count),
+                   std::vector<std::vector<int32_t>>(count), std::vector<int32_t>(count, -1)};
+  const int current_class = answers.class_index(options.numerics_class);
+  std::vector<AnswerPlace> places;
+  places.reserve(count);
+  for (const Hash128& key : requests.keys) {
+    const std::optional<AnswerPlace> place = answers.find(key);
+    EVALMPI_CHECK(place.has_value());
+    places.push_back(*place);
+  }
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return std::tuple(places[a].log, places[a].position.offset, a) < std::tuple(places[b].log, places[b].position.offset, b);
+  });
+  const std::vector<std::string> logs = answers.log_names();
+  engine::ChunkRecord record;
+  std::unordered_map<Hash128, const engine::ScoreResult*> scores;
+  std::unordered_map<Hash128, const engine::GenerateResult*> generations;
+  const AnswerPlace* loaded = nullptr;
+  for (const size_t i : order) {
+    const AnswerPlace& place = places[i];
+    if (loaded == nullptr || loaded->log != place.log || loaded->position != place.position) {
+      record = engine::decode_record(store::read_record(options.log_directory / logs[place.log], place.position));
+      scores.clear();
+      generations.clear();
+      for (const engine::ScoreResult& score : record.scores) scores[score.key] = &score;
+      for (const engine::GenerateResult& generation : record.generations) generations[generation.key] = &generation;
+      loaded = &place;
+    }
+    if (requests.targets[i] > 0) {
+      const engine::ScoreResult& score = *scores.at(requests.keys[i]);
+      EVALMPI_CHECK(score.logprobs.size() == static_cast<size_t>(requests.targets[i]));
+      full.logprobs[i] = score.logprobs;
+      full.is_argmax[i] = score.is_argmax;
+    } else {
+      full.tokens[i] = generations.at(requests.keys[i])->tokens;
+    }
+    full.numerics_class[i] = place.numerics_class;
+    if (place.numerics_class != current_class) records_of_other_classes.insert(place.record);
+  }
+  return full;
+}
+
+// Sums in double, in the order of tokens.
+double sum_of(const std::vector<float>& logprobs) {
+  return std::accumulate(logprobs.begin(), logprobs.end(), 0.0, [](double sum, float value) { return sum + value; });
+}
+
+bool all_of(const std::vector<uint8_t>& flags) {
+  return std::all_of(flags.begin(), flags.end(), [](uint8_t flag) { return flag != 0; });
+}
+
+// The harness makes text of every leaf before it writes responses.
+Json as_texts(const Json& value) {
+  if (!value.is_array()) return python::str(value);
+  Json list = Json::array();
+  for (const Json& item : value) list.push_back(as_texts(item));
+  return list;
+}
+
+class Reporter {
+ public:
+  Reporter(const task::Task& task, const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
+           const text::Tokenizer& tokenizer, FullAnswers answers)
+      : task_(task), requests_(requests), generation_(generation), tokenizer_(tokenizer), answers_(std::move(answers)) {}
+
+  TaskReport run(const ReportOptions& options) {
+    size_t request = 0;
+    for (int64_t position = 0; position < static_cast<int64_t>(task_.evaluated_rows().size()); ++position) {
+      add_document(position, request);
+    }
+    EVALMPI_CHECK(request == requests_.size());
+    report_.result = scores_.result(task_.config(), options.bootstrap_iterations, options.threads);
+    for (const auto& [filter, lines] : lines_of_filter_) report_.samples += lines;
+    report_.task_hash = python_task_hash();
+    report_.table.name = task_.name();
+    fill_metrics();
+    return std::move(report_);
+  }
+
+ private:
+  void add_document(int64_t position, size_t& request) {
+    const int64_t row = task_.evaluated_rows()[position];
+    const std::vector<task::Instance> instances = task_.build(position, position + 1);
+    Json arguments = Json::object();
+    Json responses = Json::array();
+    std::vector<std::vector<Json>> values;
+    for (size_t i = 0; i < instances.size(); ++i, ++request) {
+      EVALMPI_CHECK(requests_.position[request] == position && requests_.index[request] == instances[i].index);
+      const Json second = generation_ ? task_.generation_kwargs() : Json(instances[i].continuation);
+      arguments[fmt::format("gen_args_{}", i)] = {{"arg_0", *instances[i].context}, {"arg_1", second}};
+      values.push_back({add_request(request, position)});
+      responses.push_back(as_texts(Json::array({values.back().front()})));
+    }
+    const Json& document = task_.document(row);
+    const std::string target = python::str(task_.target(row));
+    const std::string doc_hash = sha256_hex(python::json_dumps(document, {2, false, false}));
+    const std::string prompt_hash = sha256_hex(*instances.front().context);
+    const std::string target_hash = sha256_hex(target);
+    report_.table.documents.doc_id.push_back(row);
+    report_.table.documents.doc_hash.push_back(doc_hash);
+    report_.table.documents.target.push_back(target);
+    const std::vector<task::FilterScores> filters = task_.score(row, values);
+    scores_.add(filters);
+    for (size_t f = 0; f < filters.size(); ++f) {
+      Json names = Json::array();
+      for (const auto& [name, value] : filters[f].metrics) names.push_back(name);
+      Json sample = {{"doc_id", row}, {"doc", document}, {"target", target}, {"arguments", arguments},
+                     {"resps", responses}, {"filtered_resps", as_texts(filters[f].filtered_responses)},
+                     {"filter", filters[f].filter}, {"metrics", names}, {"doc_hash", doc_hash},
+                     {"prompt_hash", prompt_hash}, {"target_hash", target_hash}};
+      for (const auto& [name, value] : filters[f].metrics) sample[name] = value;
+      if (f >= lines_of_filter_.size()) lines_of_filter_.emplace_back(filters[f].filter, "");
+      lines_of_filter_[f].second += python::json_dumps(sample, {-1, false, false}) + "\n";
+      if (f >= hashes_of_filter_.size()) hashes_of_filter_.emplace_back();
+      hashes_of_filter_[f] += doc_hash + prompt_hash + target_hash;
+    }
+  }
+
+  // Adds one row to the table of requests; returns the response as filters see it.
+  Json add_request(size_t i, int64_t position) {
+    store::RequestTable& table = report_.table.requests;
+    table.doc.push_back(static_cast<int32_t>(position));
+    table.index.push_back(requests_.index[i]);
+    table.key.push_back(requests_.keys[i]);
+    table.numerics_class.push_back(answers_.numerics_class[i]);
+    if (requests_.targets[i] == 0) {
+      const std::string text = generated_text(tokenizer_, answers_.tokens[i], generation_.value().until);
+      table.logprob.push_back(std::numeric_limits<double>::quiet_NaN());
+      table.is_greedy.push_back(-1);
+      table.token_count.push_back(static_cast<int32_t>(answers_.tokens[i].size()));
+      table.token_offset.push_back(table.token_offset.back());
+      table.text.push_back(text);
+      return text;
+    }
+    const double logprob = sum_of(answers_.logprobs[i]);
+    const bool is_greedy = all_of(answers_.is_argmax[i]);
+    table.logprob.push_back(logprob);
+    table.is_greedy.push_back(is_greedy);
+    table.token_count.push_back(requests_.targets[i]);
+    table.token_logprob.insert(table.token_logprob.end(), answers_.logprobs[i].begin(), answers_.logprobs[i].end());
+    table.token_is_argmax.insert(table.token_is_argmax.end(), answers_.is_argmax[i].begin(), answers_.is_argmax[i].end());
+    table.token_offset.push_back(static_cast<int64_t>(table.token_logprob.size()));
+    table.text.emplace_back();
+    return task::loglikelihood_response(logprob, is_greedy);
+  }
+
+  std::string python_task_hash() const {
+    std::string all;
+    for (const std::string& hashes : hashes_of_filter_) all += hashes;
+    return sha256_hex(all);
+  }
+
+  void fill_metrics() {
+    store::MetricTable& table = report_.table.metrics;
+    for (const task::MetricResult& metric : report_.result.metrics) {
+      table.name.push_back(metric.metric);
+      table.filter.push_back(metric.filter);
+      table.value.push_back(metric.value);
+      table.standard_error.push_back(metric.standard_error.value_or(std::numeric_limits<double>::quiet_NaN()));
+      int8_t higher_is_better = -1;
+      for (const task::MetricConfig& config : task_.config().metrics) {
+        if (config.name == metric.metric) higher_is_better = config.higher_is_better;
+      }
+      table.higher_is_better.push_back(higher_is_better);
+    }
+  }
+
+  const task::Task& task_;
+  const TaskRequests& requests_;
+  const std::optional<GenerationPlan>& generation_;
+  const text::Tokenizer& tokenizer_;
+  FullAnswers answers_;
+  task::ScoreTable scores_;
+  std::vector<std::pair<std::string, std::string>> lines_of_filter_;
+  std::vector<std::string> hashes_of_filter_;
+  TaskReport report_;
+};
+
+// Rows of numerics_classes that the table uses, numbered by first use, so that the bytes do not depend on the order in
+// which classes were met.
+void renumber_classes(store::TaskResults& table, const std::vector<std::string>& names) {
+  std::vector<int32_t> renumbered(names.size(), -1);
+  for (int32_t& numerics_class : table.requests.numerics_class) {
+    if (renumbered[numerics_class] < 0) {
+      renumbered[numerics_class] = static_cast<int32_t>(table.numerics_classes.size());
+      table.numerics_classes.push_back(names[numerics_class]);
+    }
+    numerics_class = renumbered[numerics_class];
+  }
+}
+
+}  // namespace
+
+TaskReport report_task(const task::Task& task, const TaskRequests& requests,
+                       const std::optional<GenerationPlan>& generation, AnswerTable& answers,
+                       const text::Tokenizer& tokenizer, const ReportOptions& options) {
+  std::set<int32_t> of_other_classes;
+  FullAnswers full = read_answers(requests, answers, options, of_other_classes);
+  TaskReport report = Reporter(task, requests, generation, tokenizer, std::move(full)).run(options);
+  report.records_of_other_classes = std::move(of_other_classes);
+  renumber_classes(report.table, answers.class_names());
+  return report;
+}
+
+}  // namespace evalmpi::eval

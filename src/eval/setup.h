@@ -1,0 +1,44 @@
+#pragma once
+
+// Everything that is known before a document is read: the model's description, its tokenizer, the chosen tasks.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "encode.h"
+#include "evalmpi/eval/options.h"
+#include "evalmpi/model/spec.h"
+#include "evalmpi/task/task.h"
+#include "evalmpi/task/task_index.h"
+#include "evalmpi/text/tokenizer.h"
+#include "generation.h"
+
+namespace evalmpi::eval {
+
+struct Setup {
+  ResolvedOptions options;
+  std::filesystem::path model_folder;
+  model::ModelSpec spec;
+  std::unique_ptr<const text::Tokenizer> tokenizer;
+  std::unique_ptr<const PromptEncoder> encoder;
+  task::Selection selection;
+  data::DataRoots data_roots;
+  task::TaskOptions task_options;
+};
+
+// Reads config.json, the tokenizer and the task files; no weights, no data. FAILS: as their readers.
+Setup make_setup(const EvalOptions& options);
+
+// A chosen task with its documents, and how it generates.
+struct LoadedTask {
+  task::Task task;
+  std::optional<GenerationPlan> generation;  // of generate_until tasks
+};
+LoadedTask load_task(const Setup& setup, const task::TaskConfig& config);
+
+// How results are computed, in words: equal texts, equal bits.
+std::string numerics_class(int tp, int pp);
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,48 @@
+#pragma once
+
+// A task as token requests: each rank encodes a slice of its documents, rank 0 gets them all.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "encode.h"
+#include "evalmpi/base/hash.h"
+#include "evalmpi/comm/communicator.h"
+#include "evalmpi/engine/plan.h"
+#include "evalmpi/engine/request.h"
+#include "evalmpi/task/task.h"
+#include "generation.h"
+
+namespace evalmpi::eval {
+
+// The requests of one task in the order of (document, index). keys[i] names the answer of request i; requests of equal
+// content share a key.
+struct TaskRequests {
+  std::vector<int32_t> position;  // of the document among the evaluated ones
+  std::vector<int32_t> index;
+  std::vector<Hash128> keys;
+  std::vector<int32_t> tokens;  // of request i: [token_begin[i], token_begin[i + 1])
+  std::vector<int64_t> token_begin{0};
+  std::vector<int32_t> targets;  // 0: a generation
+  size_t size() const { return keys.size(); }
+};
+
+// COLLECTIVE over world. Every rank encodes a slice on up to `threads` threads; rank 0 returns all requests, the others
+// none. model_id: hash of weights and tokenizer, part of every key. `generation` belongs to generate_until tasks.
+// FAILS: kBadInput naming task and document, on the rank that found it (call it in run_together's way: it agrees
+// before it gathers).
+TaskRequests encode_task(comm::Communicator& world, const task::Task& task, const PromptEncoder& encoder,
+                         const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads);
+
+// Chunks for the requests whose key is_missing, each key once, and the token counts of all requests.
+struct PlannedTask {
+  engine::Plan plan;               // of what is missing
+  std::vector<Hash128> missing;    // keys, each once
+  int64_t naive_tokens = 0;        // of all requests
+  int64_t distinct_tokens = 0;
+};
+PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation, int64_t token_budget,
+                      const std::function<bool(const Hash128&)>& is_known);
+
+}  // namespace evalmpi::eval
