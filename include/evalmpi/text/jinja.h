@@ -2,20 +2,22 @@
 
 // Templates of task files and chat templates: the part of Jinja2 that they use, with Jinja2's results.
 //
-// Statements: if/elif/else, for (with else, if, tuple targets, loop.index, index0, revindex, revindex0, first,
-//   last, length, previtem, nextitem, cycle), set (names, tuple targets, namespace attributes, blocks), macro with
-//   defaults, generation (its body), raw, comments, whitespace control with - and +.
-// Expressions: literals of text, numbers, lists, tuples, dicts; + - * / // % ** ~; comparisons; in, not in;
+// Statements: if/elif/else, for (with else, if, tuple targets, break, continue; loop.index, index0, revindex,
+//   revindex0, first, last, length, previtem, nextitem, cycle), set (names, tuple targets, namespace attributes,
+//   blocks), macro, generation (its body), raw, comments, whitespace control with - and +.
+// Expressions: literals of text, numbers, lists, tuples, dicts; + - * / // % ** ~; chained comparisons; in, not in;
 //   and, or, not; is, is not; a if b else c; x.y, x['y'], x[0], slices; calls; filters.
-// Filters: abs, capitalize, count, d, default, dictsort, e, escape, first, float, indent, int, items, join, last,
-//   length, list, lower, map, max, min, regex_replace, reject, rejectattr, replace, reverse, round, safe, select,
-//   selectattr, sort, string, sum, title, tojson, trim, unique, upper.
-// Tests: boolean, defined, divisibleby, eq, equalto, even, false, float, ge, gt, in, integer, iterable, le, lower,
-//   lt, mapping, ne, none, number, odd, sameas, sequence, string, true, undefined, upper.
-// Methods: of text capitalize, count, endswith, find, format, index, isdigit, join, lower, lstrip, replace, rfind,
-//   rsplit, rstrip, split, splitlines, startswith, strip, title, upper; of lists index, count, append, pop; of
-//   dicts get, items, keys, values. Functions: range, namespace, dict, raise_exception.
-// Anything else is an error that names it. A missing variable is an error (StrictUndefined) unless tested.
+// Filters: abs, capitalize, count, d, default, dictsort, first, float, format, indent, int, items, join, last,
+//   length, list, lower, map, max, min, reject, rejectattr, replace, reverse, round, select, selectattr, sort,
+//   string, sum, title, tojson, trim, unique, upper.
+// Tests: boolean, callable, defined, divisibleby, eq, equalto, even, false, float, ge, gt, greaterthan, in, integer,
+//   iterable, le, lower, lt, lessthan, mapping, ne, none, number, odd, sameas, sequence, string, true, undefined,
+//   upper, and the comparison signs.
+// Methods: of text capitalize, count, endswith, find, format, index, isdigit, isspace, join, lower, lstrip,
+//   removeprefix, removesuffix, replace, rfind, rsplit, rstrip, split, splitlines, startswith, strip, title, upper;
+//   of lists index, count; of dicts get, items, keys, values.
+// Functions: range, namespace, dict, raise_exception.
+// Anything else is an error that names it: no statement, filter or value is passed over in silence.
 
 #include <cstdint>
 #include <memory>
@@ -25,24 +27,30 @@
 
 namespace evalmpi::text {
 
-// trim_blocks drops the newline after a statement, lstrip_blocks the spaces before one, as Jinja2's environment
-// options do. Task files use neither, chat templates both.
+// How the environment is set. The defaults are those of lm-evaluation-harness's task files.
 struct TemplateOptions {
-  bool trim_blocks = false;
-  bool lstrip_blocks = false;
+  bool trim_blocks = false;           // drop the newline after a statement or comment
+  bool lstrip_blocks = false;         // drop the spaces before a statement or comment that starts a line
+  bool keep_trailing_newline = true;  // keep a newline that ends the source
+  bool strict_undefined = true;       // a missing variable is an error; else it is empty and false
+  bool html_safe_json = true;         // tojson sorts keys and escapes < > & '; else it is json.dumps as transformers
+
+  // The environment that transformers gives to chat templates.
+  static TemplateOptions chat() { return {true, true, false, false, false}; }
 };
 
 // A parsed template. Copies share the parsed form; rendering is const and safe from several threads.
 class Template {
  public:
-  // `where` names the template in messages ("arc_easy.yaml: doc_to_text"). A trailing newline is kept.
+  // `where` names the template in messages ("arc_easy.yaml: doc_to_text").
   // FAILS: kBadInput with where and line on a syntax error, on an unknown statement, filter or test, on more than
-  // 1 MiB of source or nesting deeper than 100.
+  // 1 MiB of source, on brackets or statements nested deeper than 100 or a chain of more than 500 operators.
   static Template parse(std::string source, std::string where, TemplateOptions options = {});
 
-  // The text that the template makes of `variables` (an object). Values that are not text print as python::str.
-  // FAILS: kBadInput with where and line, when a variable is missing, an operation does not fit its operands,
-  // raise_exception is called (with its text), after 10 million steps, or above 64 MiB of output.
+  // The text that the template makes of `variables` (an object). Values that are not text print as Python's str().
+  // FAILS: kBadInput with where and line, when a variable is missing, an operation does not fit its operands, an
+  // integer leaves int64, a generator would be printed, raise_exception is called (with its text), after 10 million
+  // steps, or above 64 MiB of text.
   std::string render(const Json& variables) const;
 
   // When the template is one {{ expression }} and nothing else: its value (a list stays a list). Else the
