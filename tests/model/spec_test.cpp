@@ -1,0 +1,152 @@
+#include "evalmpi/model/spec.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "fixture.h"
+
+namespace evalmpi::model {
+namespace {
+
+const char* const kLlamaConfig = R"({
+  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 40, "intermediate_size": 200,
+  "num_hidden_layers": 2, "num_attention_heads": 10, "num_key_value_heads": 5, "vocab_size": 211,
+  "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "eos_token_id": [2, 3], "bos_token_id": 1})";
+
+// kLlamaConfig with some fields replaced.
+ModelSpec read_changed(const char* changes) {
+  const TemporaryFolder folder;
+  Json config = parse_json(kLlamaConfig, "test");
+  config.update(parse_json(changes, "test"));
+  folder.write("config.json", config.dump());
+  return read_model_spec(folder.path());
+}
+
+void expect_refused(const char* changes, std::initializer_list<const char*> words) {
+  expect_error(
+      ExitCode::kBadInput, [&] { read_changed(changes); }, words);
+}
+
+TEST(ModelSpec, Llama) {
+  const ModelSpec spec = read_changed("{}");
+  EXPECT_EQ(spec.architecture, "LlamaForCausalLM");
+  EXPECT_EQ(spec.head_dim, 4);
+  EXPECT_EQ(spec.kv_heads, 5);
+  EXPECT_EQ(spec.norm, NormKind::kRms);
+  EXPECT_EQ(spec.mlp_kind, MlpKind::kGatedSilu);
+  EXPECT_EQ(spec.rotary.dims, 4);
+  EXPECT_EQ(spec.rotary.theta, 10000.0);
+  EXPECT_EQ(spec.eos_ids, (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(spec.bos_id, 1);
+  EXPECT_FALSE(spec.tied_head);
+}
+
+TEST(ModelSpec, FixturesAsTransformersWroteThem) {
+  const ModelSpec tied = read_model_spec(fixture("llama_bf16"));
+  EXPECT_TRUE(tied.tied_head);
+  EXPECT_EQ(tied.source_dtype, DType::kBFloat16);
+  EXPECT_EQ(tied.rotary.scaling, RotaryScaling::kLlama3);
+  EXPECT_EQ(tied.rotary.original_max_positions, 32);
+  const ModelSpec serial = read_model_spec(fixture("neox_serial"));
+  EXPECT_EQ(serial.norm, NormKind::kLayer);
+  EXPECT_EQ(serial.mlp_kind, MlpKind::kGeluTanh);
+  EXPECT_EQ(serial.rotary.dims, 4);
+  EXPECT_EQ(serial.rotary.scaling, RotaryScaling::kLinear);
+  EXPECT_FALSE(serial.parallel_residual);
+  EXPECT_FALSE(serial.attention_bias);
+  EXPECT_TRUE(serial.mlp_bias);
+  EXPECT_EQ(serial.source_dtype, DType::kFloat16);
+}
+
+TEST(ModelSpec, SpellingsOfTransformers5) {
+  const ModelSpec spec = read_changed(R"({"dtype": "bfloat16", "rope_parameters": {"rope_theta": 500000.0,
+      "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 8192}})");
+  EXPECT_EQ(spec.source_dtype, DType::kBFloat16);
+  EXPECT_EQ(spec.rotary.theta, 500000.0);
+  EXPECT_EQ(spec.rotary.scaling, RotaryScaling::kLlama3);
+  EXPECT_EQ(spec.rotary.factor, 8.0);
+}
+
+TEST(ModelSpec, NullMeansMissing) {
+  EXPECT_EQ(read_changed(R"({"rope_scaling": null, "head_dim": null})").rotary.scaling, RotaryScaling::kNone);
+  EXPECT_TRUE(read_changed(R"({"eos_token_id": null})").eos_ids.empty());
+}
+
+TEST(ModelSpec, ArchitectureFromModelType) {
+  EXPECT_EQ(read_changed(R"({"architectures": null})").architecture, "LlamaForCausalLM");
+}
+
+TEST(ModelSpec, GenerationConfigComesFirst) {
+  const TemporaryFolder folder;
+  folder.write("config.json", kLlamaConfig);
+  folder.write("generation_config.json", R"({"eos_token_id": [7, 8], "temperature": 0.6})");
+  const ModelSpec spec = read_model_spec(folder.path());
+  EXPECT_EQ(spec.eos_ids, (std::vector<int64_t>{7, 8}));
+  EXPECT_EQ(spec.bos_id, 1);
+  EXPECT_EQ(spec.generation_config.at("temperature").get<double>(), 0.6);
+}
+
+TEST(ModelSpec, RefusesWhatItDoesNotCompute) {
+  expect_refused(R"({"architectures": ["T5ForConditionalGeneration"]})",
+                 {"T5ForConditionalGeneration", "LlamaForCausalLM", "GPTNeoXForCausalLM"});
+  expect_refused(R"({"hidden_act": "relu"})", {"relu", "silu"});
+  expect_refused(R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}})", {"yarn", "llama3"});
+  expect_refused(R"({"quantization_config": {"quant_method": "gptq"}})", {"quantised"});
+  expect_refused(R"({"partial_rotary_factor": 0.5})", {"partial_rotary_factor"});
+}
+
+TEST(ModelSpec, RefusesSizesThatCannotBe) {
+  expect_refused(R"({"hidden_size": null})", {"hidden_size", "missing"});
+  expect_refused(R"({"hidden_size": 0})", {"hidden_size"});
+  expect_refused(R"({"hidden_size": -8})", {"hidden_size"});
+  expect_refused(R"({"hidden_size": 1e30})", {"hidden_size"});
+  expect_refused(R"({"hidden_size": "big"})", {"hidden_size"});
+  expect_refused(R"({"hidden_size": 18446744073709551615})", {"hidden_size"});
+  expect_refused(R"({"hidden_size": 41})", {"41", "num_attention_heads"});
+  expect_refused(R"({"num_hidden_layers": 1000000})", {"num_hidden_layers"});
+  expect_refused(R"({"vocab_size": 4000000000})", {"vocab_size"});
+  expect_refused(R"({"num_key_value_heads": 3})", {"num_key_value_heads"});
+  expect_refused(R"({"head_dim": 3})", {"even"});
+  expect_refused(R"({"rms_norm_eps": -1})", {"rms_norm_eps"});
+  expect_refused(R"({"attention_bias": "yes"})", {"attention_bias"});
+  expect_refused(R"({"eos_token_id": ["a"]})", {"eos_token_id"});
+  expect_refused(R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}})", {"low_freq_factor"});
+  expect_refused(R"({"rope_scaling": [1]})", {"rope_scaling"});
+}
+
+TEST(ModelSpec, NoConfig) {
+  const TemporaryFolder folder;
+  expect_error(ExitCode::kMissingInput, [&] { read_model_spec(folder.path()); },
+               {folder.path().c_str(), "config.json", "tokenizer.json"});
+  folder.write("config.json", "{");
+  expect_error(ExitCode::kBadInput, [&] { read_model_spec(folder.path()); }, {"config.json"});
+  folder.write("config.json", "[1]");
+  expect_error(ExitCode::kBadInput, [&] { read_model_spec(folder.path()); }, {"config.json", "object"});
+}
+
+TEST(ModelFolder, AFolderIsItself) { EXPECT_EQ(resolve_model_folder(fixture("llama").string()), fixture("llama")); }
+
+TEST(ModelFolder, HubIdIsFoundInTheCache) {
+  const TemporaryFolder cache;
+  cache.write("models--org--tiny/refs/main", "0123abcd\n");
+  cache.write("models--org--tiny/snapshots/0123abcd/config.json", kLlamaConfig);
+  ::setenv("HF_HUB_CACHE", cache.path().c_str(), 1);
+  EXPECT_EQ(resolve_model_folder("org/tiny"), cache.path() / "models--org--tiny/snapshots/0123abcd");
+  expect_error(ExitCode::kMissingInput, [] { resolve_model_folder("org/other"); }, {"org/other", "models--org--other"});
+  expect_error(ExitCode::kMissingInput, [] { resolve_model_folder("/no/such/folder"); }, {"/no/such/folder"});
+  cache.write("models--org--gone/refs/main", "ffff");
+  expect_error(ExitCode::kMissingInput, [] { resolve_model_folder("org/gone"); }, {"ffff"});
+  cache.write("models--org--evil/refs/main", "../../../..");
+  expect_error(ExitCode::kBadInput, [] { resolve_model_folder("org/evil"); }, {".."});
+  ::unsetenv("HF_HUB_CACHE");
+  cache.write("hub/models--org--tiny/refs/main", "0123abcd");
+  cache.write("hub/models--org--tiny/snapshots/0123abcd/config.json", kLlamaConfig);
+  ::setenv("HF_HOME", cache.path().c_str(), 1);
+  EXPECT_EQ(resolve_model_folder("org/tiny"), cache.path() / "hub/models--org--tiny/snapshots/0123abcd");
+  ::unsetenv("HF_HOME");
+}
+
+}  // namespace
+}  // namespace evalmpi::model
