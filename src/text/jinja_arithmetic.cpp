@@ -179,7 +179,7 @@ std::string percent_format(const std::string& pattern, const std::vector<Value>&
       out += '%';
       continue;
     }
-    if (std::string_view("sdirfFeg").find(kind) == std::string_view::npos || specification.size() > 12) {
+    if (std::string_view("sdirfFeg").find(kind) == std::string_view::npos || specification.size() > 6) {
       throw Problem(fmt::format("unsupported format {}{}", specification, kind));
     }
     if (next >= arguments.size()) throw Problem("not enough arguments for format string");
