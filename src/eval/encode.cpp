@@ -5,22 +5,11 @@
 
 namespace evalmpi::eval {
 
-PromptEncoder::PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length)
-    : tokenizer_(tokenizer), max_length_(max_length) {
-  const std::optional<int32_t> prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
-  if (prefix) prefix_text_ = tokenizer.decode(std::vector<int32_t>{*prefix}, false);
-}
-
-std::vector<int32_t> PromptEncoder::encode(std::string_view text) const {
-  const bool has_prefix = !prefix_text_.empty() && text.starts_with(prefix_text_);
-  return tokenizer_.encode(text, !has_prefix);
-}
-
 EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_view continuation) const {
   EncodedPair pair;
   size_t context_tokens = 0;
   if (context.empty()) {
-    const std::optional<int32_t> prefix = tokenizer_.bos_id() ? tokenizer_.bos_id() : tokenizer_.eos_id();
+    const std::optional<int32_t> prefix = text::prefix_token_id(tokenizer_, {});
     if (!prefix) fail(ExitCode::kBadInput, "an empty context needs a BOS or EOS token, and the tokenizer has neither");
     pair.tokens = tokenizer_.encode(continuation, false);
     if (pair.tokens.empty() || pair.tokens.front() != *prefix) pair.tokens.insert(pair.tokens.begin(), *prefix);
@@ -28,8 +17,8 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
   } else {
     const std::string stripped = text::python::rstrip(context);
     const std::string whole = std::string(context) + std::string(continuation);
-    pair.tokens = encode(whole);
-    context_tokens = encode(stripped).size();
+    pair.tokens = text::encode_scored(tokenizer_, whole, {});
+    context_tokens = text::encode_scored(tokenizer_, stripped, {}).size();
   }
   if (pair.tokens.size() <= context_tokens) {
     fail(ExitCode::kBadInput, "the continuation {} has no token of its own after its context",
@@ -55,7 +44,7 @@ std::vector<int32_t> PromptEncoder::encode_prompt(std::string_view context, int6
     fail(ExitCode::kBadInput, "{} new tokens leave no room for a prompt in the model's {} positions; lower max_gen_toks",
          max_new_tokens, max_length_);
   }
-  std::vector<int32_t> tokens = encode(context);
+  std::vector<int32_t> tokens = text::encode_generation_prompt(tokenizer_, context, {});
   if (tokens.empty()) fail(ExitCode::kBadInput, "an empty prompt cannot be continued");
   if (static_cast<int64_t>(tokens.size()) > room) tokens.erase(tokens.begin(), tokens.end() - room);
   return tokens;

@@ -21,7 +21,7 @@ struct EncodedPair {
 class PromptEncoder {
  public:
   // max_length: positions of the model.
-  PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length);
+  PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length) : tokenizer_(tokenizer), max_length_(max_length) {}
 
   // Trailing whitespace of the context moves to the continuation; both are encoded together and cut by the number of
   // tokens of the context alone. An empty context is the prefix token (BOS, else EOS).
@@ -36,11 +36,8 @@ class PromptEncoder {
   int64_t max_length() const { return max_length_; }
 
  private:
-  std::vector<int32_t> encode(std::string_view text) const;
-
   const text::Tokenizer& tokenizer_;
   int64_t max_length_;
-  std::string prefix_text_;  // a text that starts with it gets no special tokens
 };
 
 }  // namespace evalmpi::eval

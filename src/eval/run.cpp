@@ -173,7 +173,7 @@ void Run::open_output() {
     attempt.must_match = identities_;
     EvalOptions shown = options_;
     attempt.may_differ = to_json(fields(shown));
-    attempt_ = job::Attempt::open(attempt);
+    attempt_.emplace(job::Attempt::open(attempt));
     identity_ = attempt_->identity();
     attempt_->write_status("starting", status_details());
     job::place_token_file(identity_);
@@ -189,8 +189,9 @@ void Run::open_output() {
   together("find the output folder", [&] {
     if (has_leader) job::check_token_file(identity_, session_.rank());
     if (has_leader) {
-      log_ = std::make_unique<store::LogWriter>(job::open_log(
-          identity_, session_.rank(), {{"numerics_class", class_name_}, {"numerics_class_hash", class_hash_.hex()}}));
+      // Neither copied nor moved: the log is made in place.
+      log_.reset(new store::LogWriter(job::open_log(
+          identity_, session_.rank(), {{"numerics_class", class_name_}, {"numerics_class_hash", class_hash_.hex()}})));
     }
   });
   if (is_root()) job::remove_token_file(identity_);

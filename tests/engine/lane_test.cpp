@@ -1,0 +1,204 @@
+// Lanes on the small models of tests/fixtures/model: the bits of an answer do not depend on how it was scheduled.
+
+#include "evalmpi/engine/lane.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/engine/plan.h"
+#include "evalmpi/model/shard_plan.h"
+#include "evalmpi/model/weights.h"
+
+namespace evalmpi::engine {
+namespace {
+
+std::filesystem::path fixture(const char* name) {
+  return std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/model" / name;
+}
+
+StopCriterion never() {
+  return [](const GenerationSettings&, const GenerateRequest&) { return [](int32_t) { return false; }; };
+}
+
+std::vector<std::shared_ptr<const model::Transformer>> load(const char* name, int tp) {
+  const model::ModelSpec spec = model::read_model_spec(fixture(name));
+  const model::ShardPlan plan = model::make_shard_plan(spec, tp);
+  std::vector<std::shared_ptr<const model::Transformer>> places;
+  for (int rank = 0; rank < tp; ++rank) {
+    places.push_back(std::make_shared<model::Transformer>(model::load_weights(fixture(name), spec, plan, rank)));
+  }
+  return places;
+}
+
+// Runs chunks one after the other on lanes of one replica; all places must return the same records.
+std::vector<ChunkRecord> run_chunks(const std::vector<std::shared_ptr<const model::Transformer>>& places,
+                                    const std::vector<PlannedChunk>& chunks, int64_t budget) {
+  std::vector<comm::Communicator> tp = comm::Communicator::threads(static_cast<int>(places.size()));
+  std::vector<std::vector<std::string>> records(places.size());
+  {
+    std::vector<std::jthread> threads;
+    for (size_t place = 0; place < places.size(); ++place) {
+      threads.emplace_back([&, place] {
+        const model::InferenceThread inference;
+        Lane lane(places[place], std::move(tp[place]), budget, Hash128{1, 1});
+        for (const PlannedChunk& chunk : chunks) records[place].push_back(lane.run(chunk.payload, never()));
+      });
+    }
+  }
+  std::vector<ChunkRecord> decoded;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    for (const auto& of_place : records) EXPECT_EQ(of_place[i], records[0][i]);
+    decoded.push_back(decode_record(records[0][i]));
+  }
+  return decoded;
+}
+
+using Answers = std::map<Hash128, std::pair<std::vector<float>, std::vector<uint8_t>>>;
+
+Answers scores_of(const std::vector<ChunkRecord>& records) {
+  Answers answers;
+  for (const ChunkRecord& record : records) {
+    for (const ScoreResult& score : record.scores) answers[score.key] = {score.logprobs, score.is_argmax};
+  }
+  return answers;
+}
+
+std::vector<ScoreRequest> few_shot_requests(int64_t vocabulary) {
+  std::mt19937 random(5);
+  const auto run = [&](int length) {
+    std::vector<int32_t> tokens;
+    for (int i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(random() % vocabulary));
+    return tokens;
+  };
+  const std::vector<int32_t> header = run(23);
+  std::vector<ScoreRequest> requests;
+  for (uint64_t question = 0; question < 6; ++question) {
+    std::vector<int32_t> context = header;
+    const std::vector<int32_t> own = run(3 + static_cast<int>(question) * 2);
+    context.insert(context.end(), own.begin(), own.end());
+    for (uint64_t choice = 0; choice < 3; ++choice) {
+      std::vector<int32_t> tokens = context;
+      const std::vector<int32_t> answer = run(1 + static_cast<int>(choice));
+      tokens.insert(tokens.end(), answer.begin(), answer.end());
+      requests.push_back({{question, choice}, tokens, static_cast<int32_t>(answer.size())});
+    }
+  }
+  // One that is scored from its second token on, so that its targets lie in what the others share.
+  requests.push_back({{100, 0}, requests[0].tokens, static_cast<int32_t>(requests[0].tokens.size()) - 1});
+  return requests;
+}
+
+class LaneOfModel : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(LaneOfModel, scores_have_the_same_bits_alone_and_in_any_plan) {
+  const auto places = load(GetParam(), 1);
+  const std::vector<ScoreRequest> requests = few_shot_requests(places[0]->spec().vocab);
+  Answers alone;
+  for (const ScoreRequest& request : requests) {
+    alone.merge(scores_of(run_chunks(places, plan_scores(std::span(&request, 1), 1000).chunks, 1000)));
+  }
+  ASSERT_EQ(alone.size(), requests.size());
+  for (const int64_t plan_budget : {1, 8, 30, 1000}) {
+    for (const int64_t segment_budget : {1, 7, 1000}) {
+      EXPECT_EQ(scores_of(run_chunks(places, plan_scores(requests, plan_budget).chunks, segment_budget)), alone)
+          << plan_budget << " " << segment_budget;
+    }
+  }
+}
+
+TEST_P(LaneOfModel, chunks_in_another_order_have_the_same_bits) {
+  const auto places = load(GetParam(), 3);
+  const std::vector<ScoreRequest> requests = few_shot_requests(places[0]->spec().vocab);
+  std::vector<PlannedChunk> chunks = plan_scores(requests, 12).chunks;
+  const Answers in_order = scores_of(run_chunks(places, chunks, 16));
+  std::reverse(chunks.begin(), chunks.end());
+  EXPECT_EQ(scores_of(run_chunks(places, chunks, 16)), in_order);
+  EXPECT_EQ(in_order.size(), requests.size());
+}
+
+TEST_P(LaneOfModel, a_trunk_that_is_held_is_not_computed_again) {
+  const auto places = load(GetParam(), 1);
+  const Plan plan = plan_scores(few_shot_requests(places[0]->spec().vocab), 20);
+  int64_t computed = 0;
+  for (const ChunkRecord& record : run_chunks(places, plan.chunks, 64)) computed += record.computed_tokens;
+  EXPECT_LE(computed, plan.planned_tokens);
+  EXPECT_GE(computed, plan.distinct_tokens);
+}
+
+TEST_P(LaneOfModel, every_generated_token_is_the_argmax_of_what_precedes_it) {
+  const auto places = load(GetParam(), 1);
+  const int64_t vocabulary = places[0]->spec().vocab;
+  std::vector<GenerateRequest> requests;
+  for (int32_t i = 0; i < 7; ++i) {
+    std::vector<int32_t> prompt = {1, 2, 3, 4};
+    for (int32_t k = 0; k <= i; ++k) prompt.push_back(static_cast<int32_t>((7 * i + k) % vocabulary));
+    requests.push_back({{9, static_cast<uint64_t>(i)}, prompt, 5 + i});
+  }
+  const auto generate = [&](int32_t slots, int64_t budget) {
+    std::map<Hash128, std::vector<int32_t>> texts;
+    for (const ChunkRecord& record : run_chunks(places, plan_generations(requests, {}, slots, budget).chunks, budget)) {
+      for (const GenerateResult& result : record.generations) texts[result.key] = result.tokens;
+    }
+    return texts;
+  };
+  const auto texts = generate(1, 1000);
+  ASSERT_EQ(texts.size(), requests.size());
+  EXPECT_EQ(generate(4, 1000), texts);
+  EXPECT_EQ(generate(3, 2), texts);
+  for (const GenerateRequest& request : requests) {
+    const std::vector<int32_t>& made = texts.at(request.key);
+    ASSERT_EQ(made.size(), static_cast<size_t>(request.max_new_tokens));
+    std::vector<int32_t> whole = request.prompt;
+    whole.insert(whole.end(), made.begin(), made.end());
+    const ScoreRequest check{{1, 0}, whole, request.max_new_tokens};
+    const Answers answer = scores_of(run_chunks(places, plan_scores(std::span(&check, 1), 100).chunks, 100));
+    EXPECT_EQ(answer.at(check.key).second, std::vector<uint8_t>(made.size(), 1));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, LaneOfModel, ::testing::Values("llama", "llama_odd", "neox"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(Lane, an_end_token_and_the_stop_check_end_a_generation) {
+  const auto places = load("llama", 1);
+  const GenerateRequest request{{1, 1}, {1, 2, 3}, 20};
+  const auto run = [&](const GenerationSettings& settings, const StopCriterion& stop) {
+    const model::InferenceThread inference;
+    Lane lane(places[0], comm::Communicator::self(), 100, {});
+    const Plan plan = plan_generations(std::span(&request, 1), settings, 4, 100);
+    return decode_record(lane.run(plan.chunks.at(0).payload, stop)).generations.at(0).tokens;
+  };
+  const std::vector<int32_t> free_run = run({}, never());
+  ASSERT_EQ(free_run.size(), 20u);
+  const int32_t end = free_run[4];
+  const auto first = std::find(free_run.begin(), free_run.end(), end) - free_run.begin();
+  EXPECT_EQ(run({.eos_ids = {end}}, never()), std::vector<int32_t>(free_run.begin(), free_run.begin() + first + 1));
+  const auto after_three = run({.stop = "x"}, [](const GenerationSettings& settings, const GenerateRequest&) {
+    EXPECT_EQ(settings.stop, "x");
+    return [count = 0](int32_t) mutable { return ++count == 3; };
+  });
+  EXPECT_EQ(after_three, std::vector<int32_t>(free_run.begin(), free_run.begin() + 3));
+}
+
+TEST(Lane, refuses_token_ids_outside_the_vocabulary) {
+  const auto places = load("llama", 1);
+  const model::InferenceThread inference;
+  Lane lane(places[0], comm::Communicator::self(), 100, {});
+  for (const int32_t bad : {-1, static_cast<int32_t>(places[0]->spec().vocab)}) {
+    for (const size_t at : {size_t{0}, size_t{2}, size_t{3}}) {
+      ScoreRequest request{{1, 1}, {1, 2, 3, 4}, 1};
+      request.tokens[at] = bad;
+      const std::string chunk = plan_scores(std::span(&request, 1), 10).chunks.at(0).payload;
+      EXPECT_THROW(lane.run(chunk, never()), Error);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace evalmpi::engine
