@@ -1,0 +1,122 @@
+#include "evalmpi/comm/communicator.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "backend.h"
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::comm {
+namespace {
+
+template <class Number>
+Number reduce_in_order(std::span<const Number> values, Reduce how) {
+  Number result = values.front();
+  for (const Number value : values.subspan(1)) {
+    switch (how) {
+      case Reduce::kSum: result += value; break;
+      case Reduce::kMax: result = std::max(result, value); break;
+      case Reduce::kMin: result = std::min(result, value); break;
+    }
+  }
+  return result;
+}
+
+template <class Number>
+Number all_reduce_number(Backend& backend, Number value, Reduce how) {
+  std::vector<Number> values(backend.size());
+  backend.all_gather_equal(std::as_bytes(std::span(&value, 1)), std::as_writable_bytes(std::span(values)));
+  return reduce_in_order<Number>(values, how);
+}
+
+}  // namespace
+
+Communicator Communicator::self() { return std::move(threads(1).front()); }
+
+std::vector<Communicator> Communicator::threads(int size) {
+  EVALMPI_CHECK(size >= 1);
+  std::vector<Communicator> members;
+  for (std::unique_ptr<Backend>& backend : make_thread_backends(size)) {
+    members.emplace_back(std::move(backend));
+  }
+  return members;
+}
+
+Communicator::Communicator(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+Communicator::Communicator(Communicator&&) noexcept = default;
+Communicator& Communicator::operator=(Communicator&&) noexcept = default;
+Communicator::~Communicator() = default;
+
+int Communicator::rank() const { return backend_->rank(); }
+int Communicator::size() const { return backend_->size(); }
+void Communicator::barrier() { backend_->barrier(); }
+
+void Communicator::broadcast(std::span<std::byte> data, int root) {
+  EVALMPI_CHECK(root >= 0 && root < size());
+  backend_->broadcast(data, root);
+}
+
+std::string Communicator::broadcast_bytes(std::string text, int root) {
+  uint64_t length = text.size();
+  broadcast(std::as_writable_bytes(std::span(&length, 1)), root);
+  text.resize(length);
+  broadcast(std::as_writable_bytes(std::span(text)), root);
+  return text;
+}
+
+at::Tensor Communicator::all_reduce_sum(const at::Tensor& x) {
+  EVALMPI_CHECK(x.defined() && x.device().is_cpu() && x.scalar_type() == at::kFloat);
+  if (size() == 1) {
+    return x;
+  }
+  const at::Tensor whole = x.detach().contiguous();
+  at::Tensor sum = at::empty_like(whole);
+  const size_t count = whole.numel();
+  backend_->ordered_sum({whole.const_data_ptr<float>(), count}, {sum.mutable_data_ptr<float>(), count});
+  return sum;
+}
+
+int64_t Communicator::all_reduce(int64_t value, Reduce how) { return all_reduce_number(*backend_, value, how); }
+double Communicator::all_reduce(double value, Reduce how) { return all_reduce_number(*backend_, value, how); }
+
+at::Tensor Communicator::all_gather(const at::Tensor& x) {
+  EVALMPI_CHECK(x.defined() && x.device().is_cpu());
+  const at::Tensor whole = x.detach().contiguous();
+  std::vector<int64_t> shape = whole.sizes().vec();
+  shape.insert(shape.begin(), size());
+  at::Tensor all = at::empty(shape, whole.options());
+  backend_->all_gather_equal({static_cast<const std::byte*>(whole.const_data_ptr()), whole.nbytes()},
+                             {static_cast<std::byte*>(all.mutable_data_ptr()), all.nbytes()});
+  return all;
+}
+
+std::vector<std::string> Communicator::all_gather(std::string_view mine) { return backend_->all_gather(mine); }
+
+std::vector<std::string> Communicator::gather(std::string_view mine, int root) {
+  EVALMPI_CHECK(root >= 0 && root < size());
+  return backend_->gather(mine, root);
+}
+
+void Communicator::send(std::string_view bytes, int to, int tag) {
+  EVALMPI_CHECK(to >= 0 && to < size() && tag >= 0 && tag < kTagLimit);
+  backend_->send(bytes, to, tag);
+}
+
+std::string Communicator::receive(int from, int tag) {
+  EVALMPI_CHECK(from >= 0 && from < size() && tag >= 0 && tag < kTagLimit);
+  return backend_->receive(from, tag);
+}
+
+Communicator Communicator::split(int color, int key) {
+  EVALMPI_CHECK(color >= 0);
+  return Communicator(backend_->split(color, key));
+}
+
+Communicator Communicator::duplicate() { return Communicator(backend_->split(0, rank())); }
+
+void Communicator::abandon(std::string_view why) noexcept { backend_->abandon(why); }
+
+}  // namespace evalmpi::comm

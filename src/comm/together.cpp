@@ -1,0 +1,57 @@
+#include "evalmpi/comm/together.h"
+
+#include <exception>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "evalmpi/device/cpu.h"
+
+namespace evalmpi::comm {
+namespace {
+
+// Messages quote file names, which may hold any bytes.
+std::string encode(const Failure& failure) {
+  return nlohmann::json{{"code", static_cast<int>(failure.code)},
+                        {"message", failure.message},
+                        {"is_shared", failure.is_shared},
+                        {"host", device::host_name()}}
+      .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+Failure current_failure() noexcept {
+  try {
+    throw;
+  } catch (const SharedError& error) {
+    return {error.code(), error.what(), true};
+  } catch (const Error& error) {
+    return {error.code(), error.what(), false};
+  } catch (const std::bad_alloc&) {
+    return {ExitCode::kUnavailable, "out of memory", false};
+  } catch (const std::exception& error) {
+    return {ExitCode::kInternal, error.what(), false};
+  } catch (...) {
+    return {ExitCode::kInternal, "an exception of an unknown kind", false};
+  }
+}
+
+void agree(Communicator& group, std::string_view phase, const std::optional<Failure>& mine) {
+  const std::vector<std::string> all = group.all_gather(mine ? encode(*mine) : "");
+  for (int rank = 0; rank < group.size(); ++rank) {
+    if (all[rank].empty()) {
+      continue;
+    }
+    const nlohmann::json failure = nlohmann::json::parse(all[rank]);
+    std::string message = failure.at("message");
+    if (!failure.at("is_shared").get<bool>()) {
+      const std::string where =
+          group.size() == 1 ? "" : fmt::format("rank {} on {}: ", rank, failure.at("host").get<std::string>());
+      message = fmt::format("{}: {}{}", phase, where, message);
+    }
+    throw SharedError(static_cast<ExitCode>(failure.at("code").get<int>()), message, group.rank() == 0);
+  }
+}
+
+}  // namespace evalmpi::comm
