@@ -43,7 +43,7 @@ void summarise_blocks(const HeadTask& task, int64_t block_begin, int64_t block_e
                       float* target_logit_M) {
   const CpuKernels& kernels = cpu_kernels();
   const int64_t blocks = head_blocks(task), vocabulary = task.weight.out_features;
-  float* logits = thread_scratch(kHeadRows * kHeadBlock + gemm_scratch_floats(kHeadRows));
+  float* logits = thread_scratch(kHeadRows * kHeadBlock + gemm_scratch_floats(kHeadRows, task.weight.in_features));
   float* gemm_scratch = logits + kHeadRows * kHeadBlock;
   for (int64_t block = block_begin; block < block_end; ++block) {
     const int64_t column = block * kHeadBlock, width = std::min(kHeadBlock, vocabulary - column);

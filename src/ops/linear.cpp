@@ -1,11 +1,13 @@
 #include "evalmpi/ops/linear.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/zeros.h>
+#include <sys/mman.h>
 
 #include <algorithm>
-#include <type_traits>
+#include <new>
+#include <optional>
 
 #include "cpu/select.h"
 #include "cpu/thread_team.h"
@@ -27,19 +29,18 @@ WeightType weight_type(at::ScalarType type) {
   }
 }
 
-// weight [N][K] -> panels [P][K][16]. A few k at a time keep the 16 rows read and the panel written in cache.
+// weight [N][K] -> panels [P][K][16], in squares of 16 x 16: a cache line of a row is read once and used up.
 template <class T>
 void pack_panels(const T* weight, int64_t n, int64_t k, int64_t panel_begin, int64_t panel_end, T* panels) {
   for (int64_t p = panel_begin; p < panel_end; ++p) {
     const int64_t columns = std::min(kPanel, n - p * kPanel);
     const T* rows = weight + p * kPanel * k;
     T* panel = panels + p * k * kPanel;
-    if (columns == kPanel) {
-      for (int64_t i = 0; i < k; ++i)
-        for (int64_t c = 0; c < kPanel; ++c) panel[i * kPanel + c] = rows[c * k + i];
-    } else {
-      for (int64_t i = 0; i < k; ++i)
-        for (int64_t c = 0; c < columns; ++c) panel[i * kPanel + c] = rows[c * k + i];
+    for (int64_t begin = 0; begin < k; begin += kPanel) {
+      const int64_t end = std::min(begin + kPanel, k);
+      for (int64_t c = 0; c < columns; ++c)
+        for (int64_t i = begin; i < end; ++i) panel[i * kPanel + c] = rows[c * k + i];
+      for (int64_t i = begin; i < end; ++i) std::fill(panel + i * kPanel + columns, panel + (i + 1) * kPanel, T{0});
     }
   }
 }
@@ -53,14 +54,26 @@ void pack_into(const at::Tensor& weight_NK, at::Tensor& panels_PK16) {
               [=](int64_t begin, int64_t end) { pack_panels(weight, n, k, begin, end, panels); });
 }
 
+// Memory for panels. Large ones ask for huge pages: a decoding step streams them from memory once, and with small
+// pages address translation takes a third of its time.
+at::Tensor empty_panels(at::IntArrayRef shape, at::ScalarType type) {
+  constexpr size_t kHugePageBytes = size_t{2} << 20;
+  const size_t bytes = c10::multiply_integers(shape) * c10::elementSize(type);
+  if (bytes < 4 * kHugePageBytes) return at::empty(shape, type);
+  const size_t rounded_bytes = (bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+  void* memory = ::operator new(rounded_bytes, std::align_val_t(kHugePageBytes));
+  madvise(memory, rounded_bytes, MADV_HUGEPAGE);
+  return at::from_blob(
+      memory, shape, [](void* p) { ::operator delete(p, std::align_val_t(kHugePageBytes)); }, type);
+}
+
 }  // namespace
 
 PackedLinear PackedLinear::pack(const at::Tensor& weight_NK) {
   EVALMPI_CHECK(weight_NK.dim() == 2 && weight_NK.device().is_cpu());
   const WeightType type = weight_type(weight_NK.scalar_type());
   const int64_t n = weight_NK.size(0), k = weight_NK.size(1), panels = panels_for(n);
-  at::Tensor packed = n % kPanel == 0 ? at::empty({panels, k, kPanel}, weight_NK.options().requires_grad(false))
-                                      : at::zeros({panels, k, kPanel}, weight_NK.options().requires_grad(false));
+  at::Tensor packed = empty_panels({panels, k, kPanel}, weight_NK.scalar_type());
   const at::Tensor rows = weight_NK.contiguous();
   if (type == WeightType::kFloat32) {
     pack_into<float>(rows, packed);
@@ -111,7 +124,7 @@ at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const a
   const int64_t work_per_panel = rows * std::max<int64_t>(weight.in_features, 1) * kPanel;
   in_parallel(panels_for(n), 1 + kWorthAThread / work_per_panel, [&](int64_t begin, int64_t end) {
     multiply_panels(in, rows, weight, shift, begin, end, out + begin * kPanel, n,
-                    thread_scratch(gemm_scratch_floats(rows)));
+                    thread_scratch(gemm_scratch_floats(rows, weight.in_features)));
   });
   return y_TN;
 }

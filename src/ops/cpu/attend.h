@@ -73,30 +73,44 @@ inline void compute_scores(const AttentionTile& tile) {
   }
 }
 
-// Calls f(scores of 16 positions, whether a row sees them all, which it sees) for the panels of the tile.
-template <class F>
-EVALMPI_LANES void for_each_panel(const AttentionTile& tile, int row, F f) {
-  const Range seen = tile.seen(row);
-  for (int64_t position = tile.any.begin / kPanel * kPanel; position < tile.any.end; position += kPanel) {
-    float* scores = tile.scores_of(position / kBlock) + row * kBlockStride + position % kBlock;
-    f(scores, position >= seen.begin && position + kPanel <= seen.end,
-      but_not(first_lanes(larger(0, seen.end - position)), first_lanes(larger(0, seen.begin - position))));
+// The scores of one row, by panels of 16 positions, and which of them the row sees.
+struct ScoreRow {
+  const AttentionTile& tile;
+  int row;
+  Range seen;
+
+  float* at(int64_t position) const {
+    return tile.scores_of(position / kBlock) + row * kBlockStride + position % kBlock;
   }
-}
+  bool sees_all(int64_t position) const { return position >= seen.begin && position + kPanel <= seen.end; }
+  Mask mask(int64_t position) const {
+    return but_not(first_lanes(larger(0, seen.end - position)), first_lanes(larger(0, seen.begin - position)));
+  }
+};
 
 // Scores become exp(score - largest), and -1 where the row does not see the position. Returns their sum.
 inline float soften(const AttentionTile& tile, int row) {
+  const ScoreRow scores = {.tile = tile, .row = row, .seen = tile.seen(row)};
+  const int64_t begin = tile.any.begin / kPanel * kPanel, end = tile.any.end;
   const Lanes lowest = splat(-__builtin_inff());
   Lanes largest = lowest, sum = splat(0.0f);
-  for_each_panel(tile, row, [&](const float* scores, bool whole, Mask seen) {
-    largest = max(largest, whole ? load(scores) : select(seen, load(scores), lowest));
-  });
+  for (int64_t position = begin; position < end; position += kPanel) {
+    Lanes x = load(scores.at(position));
+    if (!scores.sees_all(position)) x = select(scores.mask(position), x, lowest);
+    largest = max(largest, x);
+  }
   const Lanes reference = splat(max_lanes(largest));
-  for_each_panel(tile, row, [&](float* scores, bool whole, Mask seen) {
-    const Lanes e = exp(load(scores) - reference);
-    sum = sum + (whole ? e : select(seen, e, splat(0.0f)));
-    store(scores, whole ? e : select(seen, e, splat(-1.0f)));
-  });
+  for (int64_t position = begin; position < end; position += kPanel) {
+    float* p = scores.at(position);
+    Lanes e = exp(load(p) - reference);
+    if (scores.sees_all(position)) {
+      store(p, e);
+    } else {
+      store(p, select(scores.mask(position), e, splat(-1.0f)));
+      e = select(scores.mask(position), e, splat(0.0f));
+    }
+    sum = sum + e;
+  }
   return sum_lanes(sum);
 }
 

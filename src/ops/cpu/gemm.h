@@ -16,8 +16,21 @@ inline int64_t columns_of(const GemmTask& t, int64_t p) {
   return left < kPanel ? left : kPanel;
 }
 
-inline void pack_rows(const float* x, int64_t rows, int64_t x_step, int64_t depth, float* packed) {
-  for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(packed + r * kBlockStride, x + r * x_step, sizeof(float) * depth);
+// Rows [row, row + rows) of x and a few successive blocks of K, packed: block b at packed + b * rows * kBlockStride.
+// Few rows take many blocks, so that a panel is read from its first to its last term; many rows take one.
+struct PackedRows {
+  int64_t row, rows;
+  int64_t k_begin, k_end;
+  float* packed;
+};
+
+inline void pack_rows(const GemmTask& t, const PackedRows& x) {
+  float* packed = x.packed;
+  for (int64_t k = x.k_begin; k < x.k_end; k += kBlock)
+    for (int64_t r = 0; r < x.rows; ++r, packed += kBlockStride) {
+      const int64_t depth = x.k_end - k < kBlock ? x.k_end - k : kBlock;
+      __builtin_memcpy(packed, t.x + (x.row + r) * t.depth + k, sizeof(float) * static_cast<uint64_t>(depth));
+    }
 }
 
 inline void add_bias(const float* bias, int rows, int64_t columns, float* y, int64_t y_step) {
@@ -41,41 +54,43 @@ void multiply_partial_panel(int rows, Product<Weight> p, int64_t columns, float*
   for (int r = 0; r < rows; ++r) store_first(y + r * y_step, load(tile + r * kPanel), columns);
 }
 
+// One block of K for all packed rows and the panels [panel, end).
 template <class Weight>
-void gemm_block(const GemmTask& t, const Weight* panels, int64_t row_begin, int64_t row_end, int64_t k_begin) {
-  const int64_t rows = row_end - row_begin;
-  const int64_t depth = t.depth - k_begin < kBlock ? t.depth - k_begin : kBlock;
-  const bool last = k_begin + depth == t.depth;
-  float* packed = t.scratch;
-  float* partial = packed + rows * kBlockStride;
-  pack_rows(t.x + row_begin * t.depth + k_begin, rows, t.depth, depth, packed);
-  const Tiling tiling(rows);
+void multiply_strip(const GemmTask& t, const PackedRows& x, int64_t k, int64_t panel, int64_t end) {
+  const int64_t depth = x.k_end - k < kBlock ? x.k_end - k : kBlock;
+  const int64_t columns = (end - 1 - panel) * kPanel + columns_of(t, end - 1);
+  const int64_t full_end = columns % kPanel == 0 ? end : end - 1;
+  const float* packed = x.packed + (k - x.k_begin) / kBlock * x.rows * kBlockStride;
+  const Tiling tiling(x.rows);
+  for (int64_t tile = 0; tile < tiling.tiles; ++tile) {
+    const int rows = tiling.size(tile);
+    float* y = t.y + (x.row + tiling.begin(tile)) * t.y_step + (panel - t.panel_begin) * kPanel;
+    Product<Weight> p = {.a = packed + tiling.begin(tile) * kBlockStride,
+                         .b = static_cast<const Weight*>(t.panels) + (panel * t.depth + k) * kPanel,
+                         .k_step = kPanel,
+                         .panel_step = t.depth * kPanel,
+                         .depth = depth,
+                         .panels = full_end - panel,
+                         .out = y,
+                         .out_step = t.y_step,
+                         .add = k > 0,
+                         .full_begin = 0,
+                         .full_end = depth};
+    multiply<false>(rows, p);
+    if (full_end < end) {
+      p.b += (full_end - panel) * p.panel_step;
+      p.out += (full_end - panel) * kPanel;
+      multiply_partial_panel(rows, p, columns_of(t, full_end), t.scratch);
+    }
+    if (k + depth == t.depth && t.bias != nullptr) add_bias(t.bias + panel * kPanel, rows, columns, y, t.y_step);
+  }
+}
+
+template <class Weight>
+void multiply_packed(const GemmTask& t, const PackedRows& x) {
   for (int64_t panel = t.panel_begin; panel < t.panel_end; panel += kStrip) {
     const int64_t end = panel + kStrip < t.panel_end ? panel + kStrip : t.panel_end;
-    const int64_t full_end = columns_of(t, end - 1) == kPanel ? end : end - 1;
-    for (int64_t tile = 0; tile < tiling.tiles; ++tile) {
-      const int size = tiling.size(tile);
-      float* y = t.y + (row_begin + tiling.begin(tile)) * t.y_step + (panel - t.panel_begin) * kPanel;
-      Product<Weight> p = {.a = packed + tiling.begin(tile) * kBlockStride,
-                           .b = panels + (panel * t.depth + k_begin) * kPanel,
-                           .k_step = kPanel,
-                           .panel_step = t.depth * kPanel,
-                           .depth = depth,
-                           .panels = full_end - panel,
-                           .out = y,
-                           .out_step = t.y_step,
-                           .add = k_begin > 0,
-                           .full_begin = 0,
-                           .full_end = depth};
-      multiply<false>(size, p);
-      if (full_end < end) {
-        p.b += (full_end - panel) * p.panel_step;
-        p.out += (full_end - panel) * kPanel;
-        multiply_partial_panel(size, p, columns_of(t, full_end), partial);
-      }
-      if (last && t.bias != nullptr)
-        add_bias(t.bias + panel * kPanel, size, (end - 1 - panel) * kPanel + columns_of(t, end - 1), y, t.y_step);
-    }
+    for (int64_t k = x.k_begin; k < x.k_end; k += kBlock) multiply_strip<Weight>(t, x, k, panel, end);
   }
 }
 
@@ -89,8 +104,17 @@ inline void gemm_without_terms(const GemmTask& t) {
 template <class Weight>
 void gemm_of(const GemmTask& t) {
   for (int64_t row = 0; row < t.rows; row += kRowBlock) {
-    const int64_t row_end = row + kRowBlock < t.rows ? row + kRowBlock : t.rows;
-    for (int64_t k = 0; k < t.depth; k += kBlock) gemm_block(t, static_cast<const Weight*>(t.panels), row, row_end, k);
+    const int64_t rows = t.rows - row < kRowBlock ? t.rows - row : kRowBlock;
+    const int64_t k_step = kRowBlock / rows * kBlock;
+    for (int64_t k = 0; k < t.depth; k += k_step) {
+      const PackedRows x = {.row = row,
+                            .rows = rows,
+                            .k_begin = k,
+                            .k_end = k + k_step < t.depth ? k + k_step : t.depth,
+                            .packed = t.scratch + kMaxTileRows * kPanel};
+      pack_rows(t, x);
+      multiply_packed<Weight>(t, x);
+    }
   }
 }
 

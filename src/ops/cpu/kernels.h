@@ -16,7 +16,7 @@ inline constexpr int64_t kPanel = 16;
 inline constexpr int64_t kBlock = 256;
 // Floats between rows of a packed block: not a multiple of 1 KiB, so that rows fall into different cache sets.
 inline constexpr int64_t kBlockStride = kBlock + 16;
-// Rows of x that are packed together.
+// Rows of x times blocks of K that are packed together.
 inline constexpr int64_t kRowBlock = 336;
 // Query rows that attend together, at most, in any table.
 inline constexpr int64_t kMaxTileRows = 14;
@@ -43,11 +43,12 @@ struct GemmTask {
   const float* bias;  // [columns] or null
   float* y;           // y[row * y_step + column - 16 * panel_begin]
   int64_t y_step;
-  float* scratch;  // gemm_scratch_floats(rows)
+  float* scratch;  // gemm_scratch_floats(rows, depth)
 };
 
-constexpr int64_t gemm_scratch_floats(int64_t rows) {
-  return (rows < kRowBlock ? rows : kRowBlock) * kBlockStride + kMaxTileRows * kPanel;
+constexpr int64_t gemm_scratch_floats(int64_t rows, int64_t depth) {
+  const int64_t blocks = (depth + kBlock - 1) / kBlock, packed = rows * blocks;
+  return (packed < kRowBlock ? packed : kRowBlock) * kBlockStride + kMaxTileRows * kPanel;
 }
 
 // Rows of one span and the query heads of one KV head.
