@@ -141,7 +141,9 @@ Values read_job_file(const std::filesystem::path& file, const std::vector<Field>
     if (field == nullptr) fail(ExitCode::kUsage, "{}: unknown option {}{}", where, name, hint(name, fields, ""));
     if (values.contains(name)) fail(ExitCode::kUsage, "{}: {} stands twice", where, name);
     for (std::string& value : values[name] = yaml_values(entry.second, fmt::format("{}: {}", where, name))) {
-      if (!field->is_path || std::filesystem::path(value).is_absolute()) continue;
+      // A model or task may be a name or a path; ./ and ../ say that it is a path.
+      const bool is_path = field->is_path || value.starts_with("./") || value.starts_with("../");
+      if (!is_path || std::filesystem::path(value).is_absolute()) continue;
       value = (file.parent_path() / value).lexically_normal().string();
     }
   }
