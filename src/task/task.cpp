@@ -494,8 +494,15 @@ std::vector<std::string> references_of(const Task& task, const Task::Compiled& c
     }
     return {choice_at(choices, target, compiled.target.where())};
   }
-  if (!compiled.multiple_target || !target.is_array()) return {py::str(target)};
+  if (!compiled.multiple_target) return {py::str(target)};
   std::vector<std::string> references;
+  if (target.is_string()) {
+    // The harness makes a list of it, as Python does: of its characters. Its scores are the measure.
+    const std::string& text = target.get_ref<const std::string&>();
+    for (const std::string_view character : py::code_points(text)) references.emplace_back(character);
+    return references;
+  }
+  if (!target.is_array()) return {py::str(target)};
   for (const Json& one : target) references.push_back(py::str(one));
   return references;
 }
