@@ -13,6 +13,8 @@
 namespace evalmpi::model {
 namespace {
 
+constexpr int64_t kMaxRotaryElements = int64_t{1} << 31;
+
 // Elements whose exponent bits are all ones: infinities and NaNs.
 template <typename Bits>
 int64_t count_not_finite(const Bits* values, int64_t count, Bits exponent) {
@@ -207,6 +209,10 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder,
   weights->shard = plan.ranks[static_cast<size_t>(tp_rank)];
   Loader(folder, *weights, options).load();
   const int64_t positions = options.max_positions == 0 ? spec.max_positions : options.max_positions;
+  if (positions > kMaxRotaryElements / spec.rotary.dims) {
+    fail(ExitCode::kBadInput, "{}: rotary tables for {} positions are too large; ask for a shorter maximum length",
+         folder.string(), positions);
+  }
   const RotaryTables tables = make_rotary_tables(spec.rotary, positions);
   weights->rotary_cos_PR = tables.cos_PR;
   weights->rotary_sin_PR = tables.sin_PR;

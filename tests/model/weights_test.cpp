@@ -99,14 +99,23 @@ TEST(Weights, EachPlaceReadsOnlyItsShard) {
   }
 }
 
+TEST(Weights, RotaryTablesHaveTheRowsAskedFor) {
+  ModelSpec spec = read_model_spec(fixture("llama"));
+  const ShardPlan plan = make_shard_plan(spec, 1);
+  LoadOptions options;
+  options.max_positions = 17;
+  EXPECT_EQ(load_weights(fixture("llama"), spec, plan, 0, options)->rotary_cos_PR.size(0), 17);
+  EXPECT_EQ(load_weights(fixture("llama"), spec, plan, 0)->rotary_cos_PR.size(0), 64);
+  spec.max_positions = int64_t{1} << 40;
+  expect_error(ExitCode::kBadInput, [&] { load_weights(fixture("llama"), spec, plan, 0); }, {"positions", "llama"});
+}
+
 TEST(Memory, PredictsWhatIsAllocated) {
   for (const char* name : kFixtures) {
     const ModelSpec spec = read_model_spec(fixture(name));
     const ShardPlan plan = make_shard_plan(spec, 2);
     for (int rank = 0; rank < 2; ++rank) {
       const MemoryEstimate estimate = estimate_memory(spec, plan, rank, spec.source_dtype);
-      LoadOptions options;
-      options.pack = false;
       const int64_t packed = load_weights(fixture(name), spec, plan, rank)->bytes();
       // Packing pads panels, which shows on widths as small as these.
       EXPECT_GE(packed, estimate.weight_bytes * 95 / 100) << name;
