@@ -1,0 +1,107 @@
+#include "conform.h"
+
+#include <memory>
+#include <unordered_map>
+
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::data {
+namespace {
+
+constexpr size_t kMaxColumns = 10'000;
+constexpr size_t kMaxCells = 200'000'000;
+
+// The common type of the values seen at one place.
+struct Shape {
+  enum class Kind { kNull, kInteger, kFloat, kList, kObject, kOther, kMixed };
+  Kind kind = Kind::kNull;
+  std::unique_ptr<Shape> element;                 // kList
+  std::vector<std::string> keys;                  // kObject, in order of first appearance
+  std::unordered_map<std::string, Shape> values;  // kObject
+};
+
+Shape::Kind kind_of(const Json& value) {
+  switch (value.type()) {
+    case Json::value_t::null: return Shape::Kind::kNull;
+    case Json::value_t::number_integer:
+    case Json::value_t::number_unsigned: return Shape::Kind::kInteger;
+    case Json::value_t::number_float: return Shape::Kind::kFloat;
+    case Json::value_t::array: return Shape::Kind::kList;
+    case Json::value_t::object: return Shape::Kind::kObject;
+    default: return Shape::Kind::kOther;
+  }
+}
+
+void learn(Shape& shape, const Json& value) {
+  using Kind = Shape::Kind;
+  const Kind kind = kind_of(value);
+  if (kind == Kind::kNull || shape.kind == Kind::kMixed) return;
+  if (shape.kind == Kind::kNull) {
+    shape.kind = kind;
+  } else if (shape.kind != kind) {
+    const bool numbers = (shape.kind == Kind::kInteger || shape.kind == Kind::kFloat) &&
+                         (kind == Kind::kInteger || kind == Kind::kFloat);
+    shape.kind = numbers ? Kind::kFloat : Kind::kMixed;
+  }
+  if (shape.kind == Kind::kList) {
+    if (!shape.element) shape.element = std::make_unique<Shape>();
+    for (const Json& item : value) learn(*shape.element, item);
+  } else if (shape.kind == Kind::kObject) {
+    for (auto it = value.begin(); it != value.end(); ++it) {
+      const auto [at, is_new] = shape.values.try_emplace(it.key());
+      if (is_new) shape.keys.push_back(it.key());
+      learn(at->second, it.value());
+    }
+  }
+}
+
+bool has_keys_in_order(const Json& value, const std::vector<std::string>& keys) {
+  if (value.size() != keys.size()) return false;
+  size_t i = 0;
+  for (auto it = value.begin(); it != value.end(); ++it, ++i) {
+    if (it.key() != keys[i]) return false;
+  }
+  return true;
+}
+
+void apply(const Shape& shape, Json& value, size_t& cells, const std::string& where) {
+  if (++cells > kMaxCells) fail(ExitCode::kBadInput, "{}: more than {} cells", where, kMaxCells);
+  if (value.is_null()) return;
+  if (shape.kind == Shape::Kind::kFloat && value.is_number_integer()) {
+    value = value.get<double>();
+  } else if (shape.kind == Shape::Kind::kList) {
+    for (Json& item : value) apply(*shape.element, item, cells, where);
+  } else if (shape.kind == Shape::Kind::kObject) {
+    if (!has_keys_in_order(value, shape.keys)) {
+      std::unordered_map<std::string, Json*> members;
+      for (auto it = value.begin(); it != value.end(); ++it) members[it.key()] = &it.value();
+      cells += shape.keys.size();
+      if (cells > kMaxCells) fail(ExitCode::kBadInput, "{}: more than {} cells", where, kMaxCells);
+      Json::object_t ordered;
+      ordered.reserve(shape.keys.size());
+      for (const std::string& key : shape.keys) {
+        const auto found = members.find(key);
+        // The keys are distinct, so the search that emplace() makes is not needed.
+        static_cast<Json::object_t::Container&>(ordered).emplace_back(
+            key, found == members.end() ? Json() : std::move(*found->second));
+      }
+      value = std::move(ordered);
+    }
+    for (auto it = value.begin(); it != value.end(); ++it) apply(shape.values.at(it.key()), it.value(), cells, where);
+  }
+}
+
+}  // namespace
+
+Table conform(std::vector<Json> rows, const std::string& where) {
+  Shape shape;
+  for (const Json& row : rows) {
+    learn(shape, row);
+    if (shape.keys.size() > kMaxColumns) fail(ExitCode::kBadInput, "{}: more than {} columns", where, kMaxColumns);
+  }
+  size_t cells = 0;
+  for (Json& row : rows) apply(shape, row, cells, where);
+  return {std::move(shape.keys), std::move(rows)};
+}
+
+}  // namespace evalmpi::data
