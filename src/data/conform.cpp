@@ -32,25 +32,37 @@ Shape::Kind kind_of(const Json& value) {
   }
 }
 
-void learn(Shape& shape, const Json& value) {
+bool has_keys(const Shape& shape, const Json& value) {
+  if (value.size() != shape.keys.size()) return false;
+  for (auto it = value.begin(); it != value.end(); ++it) {
+    if (!shape.values.contains(it.key())) return false;
+  }
+  return true;
+}
+
+// Rows may lack columns; nested objects of different keys are no struct and stay as they are.
+void learn(Shape& shape, const Json& value, bool is_row) {
   using Kind = Shape::Kind;
   const Kind kind = kind_of(value);
   if (kind == Kind::kNull || shape.kind == Kind::kMixed) return;
   if (shape.kind == Kind::kNull) {
     shape.kind = kind;
+    if (kind == Kind::kObject && !is_row && value.empty()) shape.kind = Kind::kMixed;
   } else if (shape.kind != kind) {
     const bool numbers = (shape.kind == Kind::kInteger || shape.kind == Kind::kFloat) &&
                          (kind == Kind::kInteger || kind == Kind::kFloat);
     shape.kind = numbers ? Kind::kFloat : Kind::kMixed;
+  } else if (kind == Kind::kObject && !is_row && !has_keys(shape, value)) {
+    shape.kind = Kind::kMixed;
   }
   if (shape.kind == Kind::kList) {
     if (!shape.element) shape.element = std::make_unique<Shape>();
-    for (const Json& item : value) learn(*shape.element, item);
+    for (const Json& item : value) learn(*shape.element, item, false);
   } else if (shape.kind == Kind::kObject) {
     for (auto it = value.begin(); it != value.end(); ++it) {
       const auto [at, is_new] = shape.values.try_emplace(it.key());
       if (is_new) shape.keys.push_back(it.key());
-      learn(at->second, it.value());
+      learn(at->second, it.value(), false);
     }
   }
 }
@@ -96,7 +108,7 @@ void apply(const Shape& shape, Json& value, size_t& cells, const std::string& wh
 Table conform(std::vector<Json> rows, const std::string& where) {
   Shape shape;
   for (const Json& row : rows) {
-    learn(shape, row);
+    learn(shape, row, true);
     if (shape.keys.size() > kMaxColumns) fail(ExitCode::kBadInput, "{}: more than {} columns", where, kMaxColumns);
   }
   size_t cells = 0;

@@ -10,9 +10,10 @@
 
 namespace evalmpi::data {
 
-// Makes rows (objects) hold the same columns in order of first appearance, absent ones null; the same in nested
-// objects; integers become floats where a column also has floats. Values of kinds that do not fit one another stay
-// as they are. FAILS: kBadInput naming `where` above 10,000 columns or 200 million cells.
+// Makes rows (objects) hold the same columns in order of first appearance, absent ones null; integers become floats
+// where a column also has floats. Nested objects with different keys, and values of kinds that do not fit one another,
+// stay as they are (`datasets` 5 keeps such columns as JSON). FAILS: kBadInput naming `where` above 10,000 columns or
+// 200 million cells.
 Table conform(std::vector<Json> rows, const std::string& where);
 
 }  // namespace evalmpi::data

@@ -11,8 +11,7 @@ namespace evalmpi::data {
 // A decimal integer in int64 with optional sign, spaces around it allowed.
 std::optional<int64_t> csv_integer(const std::string& field);
 
-// A decimal number, inf or nan. The value is pandas' (precise_xstrtod: at most 17 digits, one scaling by a power of
-// ten), which may differ from the nearest double in the last place.
+// A decimal number or inf, correctly rounded; above the range of doubles infinite.
 std::optional<double> csv_float(const std::string& field);
 
 }  // namespace evalmpi::data

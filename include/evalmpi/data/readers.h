@@ -21,8 +21,8 @@ struct Table {
 // A file above this size is refused before it is read.
 inline constexpr uint64_t kMaxFileBytes = uint64_t{8} << 30;
 
-// One JSON object per line; empty lines are skipped. Columns come in order of first appearance; values of structs
-// get all keys seen in any row, as Arrow does.
+// One JSON object per line; empty lines are skipped. Columns come in order of first appearance, values absent from a
+// line are null, and integers are floats where the column also has floats. Nested objects stay as they are.
 // FAILS: kBadInput naming file:line for a line that is not a JSON object; kMissingInput, kIo.
 Table read_jsonl(const std::filesystem::path& file);
 

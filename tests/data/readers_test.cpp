@@ -1,0 +1,124 @@
+#include "evalmpi/data/readers.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kFixtures = EVALMPI_SOURCE_DIR "/tests/fixtures/data";
+
+class ReadersTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) / (std::string("evalmpi_readers_") + info->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path write(const std::string& name, const std::string& bytes) {
+    std::ofstream(folder_ / name, std::ios::binary) << bytes;
+    return folder_ / name;
+  }
+
+  fs::path folder_;
+};
+
+// The message of the kBadInput error that `work` must end in.
+template <typename Work>
+std::string problem_of(Work work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kBadInput) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "no error";
+  return "";
+}
+
+void expect_has(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), text.npos) << text; }
+
+// Every file of the fixture folder was read by `datasets` (tools/fixtures/make_data_fixtures.py).
+TEST_F(ReadersTest, ReadAsDatasets) {
+  const Json expected = read_json_file(kFixtures / "expected_files.json");
+  ASSERT_GE(expected.size(), 15u);
+  for (const Json& entry : expected) {
+    SCOPED_TRACE(entry["file"].get<std::string>());
+    const Table table = read_table(kFixtures / entry["file"].get<std::string>(), entry["kwargs"]);
+    EXPECT_EQ(Json(table.columns).dump(), entry["columns"].dump());
+    ASSERT_EQ(table.rows.size(), entry["rows"].size());
+    for (size_t i = 0; i < table.rows.size(); ++i) EXPECT_EQ(table.rows[i].dump(), entry["rows"][i].dump());
+  }
+}
+
+TEST_F(ReadersTest, JsonlErrorsNameFileAndLine) {
+  const fs::path file = write("rows.jsonl", "{\"a\": 1}\n\n{\"a\": 2\n");
+  expect_has(problem_of([&] { read_jsonl(file); }), "rows.jsonl:3");
+  const fs::path list = write("list.jsonl", "{\"a\": 1}\n[1]\n");
+  expect_has(problem_of([&] { read_jsonl(list); }), "list.jsonl:2");
+}
+
+TEST_F(ReadersTest, CsvErrorsNameFileLineAndCounts) {
+  const std::string too_long = problem_of([&] { read_csv(write("a.csv", "a,b\n\"x\ny\",2\n1,2,3\n")); });
+  expect_has(too_long, "a.csv:4");
+  expect_has(too_long, "3 fields");
+  expect_has(too_long, "header has 2");
+  expect_has(problem_of([&] { read_csv(write("b.csv", "a,b\n1\n")); }), "b.csv:2");
+  expect_has(problem_of([&] { read_csv(write("c.csv", "a,b\n1,\"2\n3,4\n")); }), "c.csv:2");
+  expect_has(problem_of([&] { read_csv(write("d.csv", "")); }), "header");
+}
+
+TEST_F(ReadersTest, CsvOfManyFormsOfNumbers) {
+  const Table table =
+      read_csv(write("n.csv", "i,f,big,b,n,s\n 1,1e3,99999999999999999999,True,,x\n-2,.5,1,false,NA,1\n"));
+  ASSERT_EQ(table.rows.size(), 2u);
+  EXPECT_EQ(table.rows[0]["i"], Json(1));
+  EXPECT_EQ(table.rows[0]["f"], Json(1000.0));
+  EXPECT_EQ(table.rows[1]["f"], Json(0.5));
+  EXPECT_EQ(table.rows[0]["b"], Json(true));
+  EXPECT_TRUE(table.rows[0]["n"].is_null());
+  EXPECT_EQ(table.rows[1]["s"], Json("1"));
+}
+
+TEST_F(ReadersTest, DamagedParquetAndArrowAreBadInput) {
+  std::string bytes;
+  {
+    std::ifstream input(kFixtures / "types.parquet", std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(input), {});
+  }
+  ASSERT_GT(bytes.size(), 100u);
+  expect_has(problem_of([&] { read_parquet(write("empty.parquet", "")); }), "empty.parquet");
+  expect_has(problem_of([&] { read_parquet(write("text.parquet", "no parquet at all, but long enough")); }),
+             "text.parquet");
+  expect_has(problem_of([&] { read_parquet(write("cut.parquet", bytes.substr(0, bytes.size() / 2))); }), "cut.parquet");
+  expect_has(problem_of([&] { read_arrow(write("x.arrow", "ARROW1 nothing")); }), "x.arrow");
+  // Any byte may be wrong: an error or other values, never a crash.
+  for (size_t at = 4; at < bytes.size(); at += 41) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
+    try {
+      read_parquet(write("damaged.parquet", damaged));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kBadInput);
+    }
+  }
+}
+
+TEST_F(ReadersTest, OtherFilesAreNamedWithTheRemedy) {
+  expect_has(problem_of([&] { read_table(write("a.jsonl.gz", "x")); }), "decompress");
+  expect_has(problem_of([&] { read_table(write("a.xyz", "x")); }), ".jsonl");
+  EXPECT_THROW(read_table(folder_ / "missing.jsonl"), Error);
+  expect_has(problem_of([&] { read_json(write("o.json", "{\"a\": [1, 2],\n \"b\": [1]}")); }), "column 'b'");
+  expect_has(problem_of([&] { read_json(write("p.json", "{\"a\": 1}"), "data"); }), "'data'");
+}
+
+}  // namespace
+}  // namespace evalmpi::data
