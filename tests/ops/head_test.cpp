@@ -70,7 +70,8 @@ TEST(Head, bits_do_not_depend_on_rows_threads_or_kernel_table) {
 
 TEST(Head, the_lowest_id_wins_a_tie) {
   const at::Tensor hidden = random_tensor({1, 1}, 6).fill_(1.0);
-  for (const std::vector<int64_t>& winners : {std::vector<int64_t>{4500, 2047}, {17, 3}, {4999, 2048}, {33, 4096}}) {
+  for (const std::vector<int64_t>& winners :
+       {std::vector<int64_t>{4500, 2047}, {17, 3}, {9, 3}, {4999, 2048}, {33, 4096}}) {
     at::Tensor weight = random_tensor({5000, 1}, 7).clamp_(-3.0, 3.0);
     for (int64_t w : winners) weight.mutable_data_ptr<float>()[w] = 5.0f;
     const int32_t lowest = static_cast<int32_t>(std::min(winners[0], winners[1]));

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <string>
 #include <thread>
 
 #include "evalmpi/base/error.h"
@@ -159,15 +160,24 @@ TEST(Linear, plain_tensors_go_through_aten_and_are_differentiable) {
       EXPECT_NEAR(values(w.grad().contiguous())[n * 10 + k], values(column_sums)[k], 1e-5);
 }
 
-TEST(KernelTables, an_unknown_table_is_a_usage_error) {
+TEST(KernelTables, the_environment_forces_one) {
+  const char* before = std::getenv("EVALMPI_CPU_KERNELS");
+  const std::string kept = before != nullptr ? before : "";
+  for (const CpuKernels* table : available_kernels()) {
+    setenv("EVALMPI_CPU_KERNELS", table->variant, 1);
+    use_cpu_kernels("");
+    EXPECT_STREQ(cpu_kernel_variant(), table->variant);
+  }
+  setenv("EVALMPI_CPU_KERNELS", "sse9", 1);
   try {
-    use_cpu_kernels("sse9");
-    FAIL() << "accepted";
+    use_cpu_kernels("");
+    ADD_FAILURE() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::kUsage);
     EXPECT_NE(std::string(error.what()).find("portable"), std::string::npos);
   }
-  EXPECT_STREQ(cpu_kernel_variant(), available_kernels().front()->variant);
+  setenv("EVALMPI_CPU_KERNELS", kept.c_str(), 1);
+  use_cpu_kernels("");
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ class KeyValueStore {
   KeyValueStore(KeyValueStore&&) noexcept;
   KeyValueStore& operator=(KeyValueStore&&) noexcept;
   ~KeyValueStore();
-  // Room for `positions` positions on every path (contents kept). Called outside the layer loop.
+  // Room for `positions` positions on every path (contents kept). Called outside the layer loop; attention() grows the
+  // store itself where that was forgotten.
   void reserve(int64_t positions);
   // Makes positions [0, length) of path `to` equal those of path `from`, in all layers.
   void copy_path(int32_t from, int32_t to, int64_t length);
@@ -48,7 +49,8 @@ class KeyValueStore {
 //   q_TNH, k_TGH, v_TGH   float32, contiguous; N and G may be 0
 //   kv_head_of_query_N    the local KV head that each local query head reads
 //   window                0: all earlier positions; W: position j is seen from i iff j > i - W
-//   returns               [T, N * H] float32
+//   returns               [T, N * H] float32; zero in rows that no span has
+// A span may begin at most where its path ends (fails as kInternal): nothing is read that was not written.
 at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGH,
                      std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
                      std::span<const int32_t> kv_head_of_query_N, double scale, int64_t window);

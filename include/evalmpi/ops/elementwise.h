@@ -26,7 +26,8 @@ at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 enum class Gelu { kErf, kTanh };
 at::Tensor gelu(const at::Tensor& x_TF, Gelu kind);
 
-// Rows of weight_VD for ids in [first_id, first_id + V); other ids give zero rows (another shard's). The result is float32.
+// Rows of weight_VD for ids in [first_id, first_id + V); other ids give zero rows (another shard's). The result is
+// float32.
 at::Tensor embedding(const at::Tensor& weight_VD, const at::Tensor& ids_T, int64_t first_id);
 
 }  // namespace evalmpi::ops

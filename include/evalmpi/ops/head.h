@@ -15,19 +15,21 @@ namespace evalmpi::ops {
 
 // What one vocabulary shard knows. Shards combine in shard order (engines' "max, sum of exp, target, argmax").
 struct HeadPartial {
-  std::vector<float> max_R;            // largest logit of the shard, -inf for an empty shard
-  std::vector<float> sum_R;            // sum of exp(logit - max_R)
-  std::vector<int32_t> argmax_R;       // token id of the largest logit, the lowest id on ties; -1 for an empty shard
-  std::vector<float> target_logit_M;   // logit of target m, -inf where its token is not in this shard
+  std::vector<float> max_R;           // largest logit of the shard, -inf for an empty shard
+  std::vector<float> sum_R;           // sum of exp(logit - max_R)
+  std::vector<int32_t> argmax_R;      // token id of the largest logit, the lowest id on ties; -1 for an empty shard
+  std::vector<float> target_logit_M;  // logit of target m, -inf where its token is not in this shard
 };
 
 // hidden_RD: float32 rows after the final norm. Target m asks for token token_of_target[m] at row
 // row_of_target[m] (rows ascending; a row may have none or several). Token ids are global: the shard holds
 // [first_id, first_id + weight.out_features()). bias_V may be undefined. Own CPU kernel; row-pure.
+// A row with a NaN or +inf among its logits has max and sum NaN, so that it cannot pass for a score.
 HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const at::Tensor& bias_V, int64_t first_id,
                  std::span<const int32_t> row_of_target, std::span<const int32_t> token_of_target);
 
-// Natural logarithm and exponential of float32 with bits that no libm decides (used wherever shards are combined).
+// Exponential (error below 1.1 units in the last place) and natural logarithm (correctly rounded but for rare ties) of
+// float32, with bits that no libm decides; used wherever shards are combined.
 float exp_exact(float x);
 float log_exact(float x);
 

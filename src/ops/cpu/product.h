@@ -37,19 +37,14 @@ EVALMPI_LANES void accumulate(Lanes (&sum)[kRows][kPanels], const Product<Weight
 #pragma GCC unroll 16
     for (int c = 0; c < kPanels; ++c) {
       columns[c] = load(b + c * p.panel_step);
-      __builtin_prefetch(b + c * p.panel_step + kAhead * kPanel);
+      __builtin_prefetch(b + c * p.panel_step + kAhead * p.k_step);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
+      if (kMasked && a[r * kBlockStride] < 0.0f) continue;
       const Lanes factor = splat(a[r * kBlockStride]);
-      if constexpr (kMasked) {
-        const Mask skip = factor < splat(0.0f);
 #pragma GCC unroll 16
-        for (int c = 0; c < kPanels; ++c) sum[r][c] = select(skip, sum[r][c], fma(factor, columns[c], sum[r][c]));
-      } else {
-#pragma GCC unroll 16
-        for (int c = 0; c < kPanels; ++c) sum[r][c] = fma(factor, columns[c], sum[r][c]);
-      }
+      for (int c = 0; c < kPanels; ++c) sum[r][c] = fma(factor, columns[c], sum[r][c]);
     }
   }
 }

@@ -16,8 +16,8 @@ const CpuKernels* find(std::string_view variant) {
     if (variant == table->variant) return table;
     names += names.empty() ? table->variant : std::string(", ") + table->variant;
   }
-  fail(ExitCode::kUsage, "EVALMPI_CPU_KERNELS={}: this processor runs {}; unset the variable to use the best.", variant,
-       names);
+  fail(ExitCode::kUsage, "EVALMPI_CPU_KERNELS={}: this processor can run {}; unset the variable to use the best.",
+       variant, names);
 }
 
 const CpuKernels* from_environment() {
@@ -30,15 +30,13 @@ std::atomic<const CpuKernels*> in_use = nullptr;
 }  // namespace
 
 const CpuKernels& cpu_kernels() {
-  const CpuKernels* table = in_use.load(std::memory_order_acquire);
-  if (table == nullptr) {
-    table = from_environment();
-    in_use.store(table, std::memory_order_release);
-  }
-  return *table;
+  if (in_use.load(std::memory_order_acquire) == nullptr) use_cpu_kernels("");
+  return *in_use.load(std::memory_order_acquire);
 }
 
-void use_cpu_kernels(std::string_view variant) { in_use.store(find(variant), std::memory_order_release); }
+void use_cpu_kernels(std::string_view variant) {
+  in_use.store(variant.empty() ? from_environment() : find(variant), std::memory_order_release);
+}
 
 const char* cpu_kernel_class() { return "cpu-fma16-k256-v1"; }
 

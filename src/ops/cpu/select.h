@@ -16,8 +16,8 @@ std::span<const CpuKernels* const> available_kernels();
 // Throws Error(kUsage) when that variable names a table that does not exist or cannot run here.
 const CpuKernels& cpu_kernels();
 
-// Changes the table in use, process-wide (tests compare the tables through the public functions).
-// Throws Error(kUsage) as above.
+// Changes the table in use, process-wide (tests compare the tables through the public functions); "" goes back to
+// what cpu_kernels() would choose at start. Throws Error(kUsage) as above.
 void use_cpu_kernels(std::string_view variant);
 
 }  // namespace evalmpi::ops
