@@ -16,4 +16,8 @@ bool is_added_number(char32_t code_point);
 bool is_added_punctuation(char32_t code_point);
 bool is_added_mark(char32_t code_point);
 
+// Characters that the reference's normalizers leave as they are although Unicode 14 decomposes, reorders or composes
+// them.
+bool is_unnormalized(char32_t code_point);
+
 }  // namespace evalmpi::text

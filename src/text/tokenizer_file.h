@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "bpe.h"
+#include "evalmpi/base/json.h"
+
+namespace evalmpi::text {
+
+// tokenizer.json, with the two long parts of its model as plain lists and the rest as JSON.
+struct TokenizerFile {
+  Json rest;  // without model.vocab and model.merges
+  BpeFile model;
+};
+
+// FAILS: kBadInput naming `where` on a syntax error, nesting deeper than 64, a "model" that is not BPE, a vocabulary or
+// merges of another form, more than 4,194,304 tokens or 16,777,216 merges.
+TokenizerFile parse_tokenizer_file(std::string_view text, const std::string& where);
+
+}  // namespace evalmpi::text

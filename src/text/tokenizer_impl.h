@@ -1,0 +1,45 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "added_tokens.h"
+#include "bpe.h"
+#include "decoder.h"
+#include "evalmpi/text/tokenizer.h"
+#include "normalizer.h"
+#include "post_processor.h"
+#include "pre_tokenizer.h"
+
+namespace evalmpi::text {
+
+struct Tokenizer::Impl {
+  explicit Impl(BpeFile model_file, const std::string& where) : model(std::move(model_file), where) {}
+
+  Bpe model;
+  AddedTokens added;
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  PostProcessor post_processor;
+  Decoder decoder;
+  bool clean_up_spaces = false;
+  std::map<std::string, std::string> named_tokens;
+  Hash128 digest;
+  uint64_t instance = 0;                 // unique in this process; keys the threads' caches
+  std::vector<std::string> token_bytes;  // by id, when the decoder is ByteLevel alone
+
+  std::optional<int32_t> id_of(std::string_view token) const;
+  std::string_view token(int32_t id) const;
+  int32_t end_id() const;
+  const std::string& named_token(const char* key) const;
+  std::optional<int32_t> named_id(const char* key) const;
+  // Whether decode(skip_special_tokens) leaves the id out.
+  bool skips(int32_t id, bool skip_special_tokens) const;
+
+  void encode_words(const std::vector<Piece>& words, std::vector<int32_t>* ids) const;
+  void encode_text(std::string_view text, bool at_start, std::vector<int32_t>* ids) const;
+};
+
+}  // namespace evalmpi::text
