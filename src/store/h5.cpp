@@ -1,4 +1,4 @@
-#include "src/store/h5.h"
+#include "h5.h"
 
 #include <algorithm>
 

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "descriptor.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/hash.h"
 #include "evalmpi/store/results_file.h"
@@ -70,7 +71,7 @@ Id attribute_type(const Json& value);
 // `text` as an HDF5 string can hold it: U+0000 becomes U+2400, what is no UTF-8 becomes U+FFFD.
 std::string storable(std::string_view text);
 
-// A file on its way: built under a temporary name in the directory of its final one.
+// A file on its way: built in memory, then written under a temporary name in the directory of its final one.
 class Writer {
  public:
   // FAILS: kCannotWrite when the directory is not writable, kIo.
@@ -90,7 +91,7 @@ class Writer {
   }
   void dataset(const std::string& path, std::span<const std::string> values);
 
-  // Flush, close, fsync, reopen, compare everything with what was handed in, rename, fsync of the directory.
+  // Write, fsync, close, reopen, compare everything with what was handed in, rename, fsync of the directory.
   void publish();
 
  private:
@@ -103,14 +104,17 @@ class Writer {
   void numbers(const std::string& path, Kind kind, const void* values, uint64_t count, uint64_t columns,
                size_t value_bytes);
   Id create_dataset(const std::string& path, Kind kind, const std::vector<uint64_t>& shape);
+  void write_image();
   void verify() const;
   [[noreturn]] void fail_here(const std::string& what);
 
   std::filesystem::path final_path_;
   std::filesystem::path temporary_;
-  Id file_;
+  Descriptor output_;  // of the temporary file
+  Id file_;            // in memory until publish()
   std::vector<Expected> datasets_;
   std::vector<std::pair<std::string, Attributes>> attributes_;
+  bool is_published_ = false;
 };
 
 // Reads a file whole, object by object. Everything FAILS with kBadInput naming file and object.

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "src/store/h5.h"
+#include "h5.h"
 
 namespace evalmpi::store::h5 {
 namespace {

@@ -3,16 +3,17 @@
 #include <cmath>
 #include <limits>
 
-#include "src/store/descriptor.h"
-#include "src/store/h5.h"
+#include "h5.h"
 
 namespace evalmpi::store::h5 {
 namespace {
 
-// Our own file under a name that nobody else knows needs no lock, and some file systems have none.
+// The file grows in memory: HDF5 1.10 loses errors of a full disk and can crash at exit after one, so that the disk is
+// written by our own calls only.
 Id access_properties() {
+  constexpr size_t kGrowthBytes = size_t{1} << 20;
   Id properties(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_file_locking(properties.get(), false, true);
+  H5Pset_fapl_core(properties.get(), kGrowthBytes, false);
   return properties;
 }
 
@@ -91,9 +92,8 @@ bool is_same(const Json& a, const Json& b) {
 Writer::Writer(std::filesystem::path final_path) : final_path_(std::move(final_path)) {
   start_library();
   temporary_ = temporary_beside(final_path_);
-  // Made first by our own call, for a clear reason if it fails and for its mode.
-  const Descriptor probe(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (probe.get() < 0) {
+  output_ = Descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (output_.get() < 0) {
     fail(exit_code_of(errno), "{}: cannot create: {}", final_path_.string(), std::strerror(errno));
   }
   const Id creation = group_properties(H5P_FILE_CREATE);
@@ -102,17 +102,11 @@ Writer::Writer(std::filesystem::path final_path) : final_path_(std::move(final_p
 }
 
 Writer::~Writer() {
-  (void)file_.close();
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (!is_published_) ::unlink(temporary_.c_str());
 }
 
 void Writer::fail_here(const std::string& what) {
-  const std::string reason = take_error_text();
-  // While HDF5 still holds the file it would write to it again; without a name the blocks go when it lets go.
-  (void)file_.close();
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
-  temporary_.clear();
-  fail(ExitCode::kIo, "{}: {}: {}; the file is as it was", final_path_.string(), what, reason);
+  fail(ExitCode::kIo, "{}: {}: {}; the file is as it was", final_path_.string(), what, take_error_text());
 }
 
 void Writer::group(const std::string& path) {
@@ -199,15 +193,25 @@ void Writer::verify() const {
   }
 }
 
-void Writer::publish() {
+void Writer::write_image() {
   if (H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) < 0) fail_here("cannot flush");
-  if (!file_.close()) fail_here("cannot close");
-  {
-    const Descriptor file(::open(temporary_.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0 || ::fsync(file.get()) != 0) {
-      fail(ExitCode::kIo, "{}: cannot fsync: {}", final_path_.string(), std::strerror(errno));
-    }
+  const ssize_t size_bytes = H5Fget_file_image(file_.get(), nullptr, 0);
+  void* image = nullptr;
+  if (size_bytes < 0 || H5Fget_vfd_handle(file_.get(), H5P_DEFAULT, &image) < 0) fail_here("cannot be laid out");
+  const std::string_view bytes(static_cast<const char*>(image), static_cast<size_t>(size_bytes));
+  if (const int error = write_fully(output_.get(), bytes)) {
+    fail(ExitCode::kIo, "{}: cannot write {} bytes: {}; the file is as it was", final_path_.string(), bytes.size(),
+         std::strerror(error));
   }
+  if (::fsync(output_.get()) != 0 || ::close(output_.release()) != 0) {
+    fail(ExitCode::kIo, "{}: cannot fsync {} bytes: {}; the file is as it was", final_path_.string(), bytes.size(),
+         std::strerror(errno));
+  }
+  if (!file_.close()) fail_here("cannot close");
+}
+
+void Writer::publish() {
+  write_image();
   try {
     verify();
   } catch (const Error& error) {
@@ -217,7 +221,7 @@ void Writer::publish() {
   if (::rename(temporary_.c_str(), final_path_.c_str()) != 0) {
     fail(exit_code_of(errno), "{}: cannot rename into place: {}", final_path_.string(), std::strerror(errno));
   }
-  temporary_.clear();
+  is_published_ = true;
   sync_directory(final_path_.parent_path());
 }
 

@@ -12,10 +12,10 @@
 #include <sstream>
 #include <thread>
 
+#include "descriptor.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/log.h"
-#include "src/store/descriptor.h"
 
 namespace evalmpi::store {
 namespace fs = std::filesystem;

@@ -7,9 +7,9 @@
 #include <charconv>
 #include <optional>
 
+#include "descriptor.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/hash.h"
-#include "src/store/descriptor.h"
 
 namespace evalmpi::store {
 namespace fs = std::filesystem;
@@ -227,6 +227,14 @@ void LogWriter::sync_locked() {
 void LogWriter::poison(std::string_view what, int error, uint64_t bytes) {
   poisoned_ = true;
   fail(ExitCode::kIo, "{}: cannot {} {} bytes: {}", path_.string(), what, bytes, std::strerror(error));
+}
+
+Json read_log_header(const fs::path& path) {
+  const Descriptor file = open_log_file(path);
+  Window window(file.get(), size_of(file.get(), path), path);
+  const Frame frame = read_frame(window, 0);
+  if (frame.state == FrameState::kDamaged) fail_damaged(path, 0, 0);
+  return frame.state == FrameState::kComplete ? parse_header(frame.payload, path) : Json();
 }
 
 LogScan scan_log(const fs::path& path, const RecordCallback& on_record) {

@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "evalmpi/base/error.h"
-#include "src/store/h5.h"
+#include "h5.h"
 
 namespace evalmpi::store {
 namespace {

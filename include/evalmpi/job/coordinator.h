@@ -42,8 +42,9 @@ struct CoordinatorOptions {
   std::function<void()> on_tick;           // about every second: heartbeat of the lock, status.json
 };
 
-// Serves until every worker has left. Hand-out ends when the queue is closed and drained, when `stop` asks, or when the
-// deadline is nearer than the next item would take by the rate measured so far (workers then finish what they have).
+// Serves until every worker has left. Hand-out ends when the queue is closed and drained, when `stop` or any worker's
+// StopFlag asks, or when the deadline is nearer than the next item would take by the rate measured so far (workers then
+// finish what they have). At the deadline itself workers are told to drop what they have.
 // A worker that is busy gets its next item early (it asks ahead), except when fewer items wait than there are workers:
 // then an item goes to whoever is free first, so that none lies behind a long one.
 class Coordinator {
@@ -52,7 +53,7 @@ class Coordinator {
   Coordinator(comm::MessagePort& port, WorkQueue& queue, const StopFlag& stop, CoordinatorOptions options);
   Coordinator(const Coordinator&) = delete;
   Coordinator& operator=(const Coordinator&) = delete;
-  ~Coordinator();  // stops the queue and halts the workers if join() was not called, then waits for the thread
+  ~Coordinator();  // without join() before: tells the workers to stop and does not wait for them
 
   // Waits until all workers have left. FAILS: with what ended the service.
   void join();
@@ -61,33 +62,44 @@ class Coordinator {
   bool stopped_by_deadline() const { return stopped_by_deadline_; }
 
  private:
+  struct InFlight {
+    uint64_t item;
+    int64_t cost;
+  };
   struct Worker {
-    int rank = -1;
+    int rank = -1;  // unknown until its first message
     Hash128 held;
     bool is_waiting = false;  // it has asked and has no answer yet
-    bool is_told_to_stop = false;
     bool has_left = false;
-    std::vector<uint64_t> in_flight;
+    std::vector<InFlight> in_flight;
   };
 
   void serve();
-  void handle(int rank, const std::string& message);
+  bool serve_once();
+  void handle(int rank, const std::string& bytes);
+  void accept(Receipt receipt, Worker& worker);
+  void remove(Worker& worker);
   void answer_waiting();
   bool answer(int id, Worker& worker);
-  void tell_to_stop(int id, Worker& worker, Stop how);
-  void check_stop();
-  int64_t affordable_cost() const;
+  void send_stop(int id, Worker& worker, Stop how);
+  void tell_all(Stop how);
+  Stop wanted_stop();
+  int64_t affordable_cost(const Worker& worker) const;
+  void tick();
 
   comm::MessagePort& port_;
   WorkQueue& queue_;
   const StopFlag& stop_;
   CoordinatorOptions options_;
   std::vector<Worker> workers_;
+  std::vector<int> waiting_;  // workers without an answer, in the order of asking
   int num_left_ = 0;
   double seconds_done_ = 0;  // of all workers, for the rate
   double cost_done_ = 0;
-  bool stopped_by_deadline_ = false;
   Stop told_ = Stop::kNone;
+  Stop asked_by_workers_ = Stop::kNone;
+  bool stopped_by_deadline_ = false;
+  std::chrono::steady_clock::time_point next_tick_{};
   std::exception_ptr failure_;
   std::atomic<bool> shut_down_{false};
   std::thread thread_;

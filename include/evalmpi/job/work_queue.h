@@ -8,7 +8,6 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -45,13 +44,15 @@ class WorkQueue {
   void stop();
 
   // The next item for `worker` (any small number), which holds `held` (Hash128{}: nothing). nullopt when there is
-  // none now, when stopped, or when the item's cost is above max_cost (it stays).
-  std::optional<TakenItem> take(int worker, const Hash128& held,
-                                int64_t max_cost = std::numeric_limits<int64_t>::max());
+  // none now, when stopped, or when the item's cost is above max_cost: it stays, and *is_too_costly is set.
+  std::optional<TakenItem> take(int worker, const Hash128& held, int64_t max_cost = std::numeric_limits<int64_t>::max(),
+                                bool* is_too_costly = nullptr);
 
   // The item's record is in. False if it was completed before (harmless).
   // FAILS: kInternal for an item that was not taken.
   bool complete(uint64_t id);
+
+  bool is_completed(uint64_t id) const;
 
   // The worker will not deliver this item; it is not handed out again in this attempt.
   void abandon(uint64_t id);
@@ -81,10 +82,9 @@ class WorkQueue {
     bool operator<(const Key& other) const { return cost != other.cost ? cost > other.cost : id < other.id; }
   };
   struct Group {
-    std::map<Key, std::string> items;
+    std::map<Key, std::string> items;  // payloads
     int64_t total_cost = 0;
     int workers = 0;              // that took their last item here
-    bool shares = false;          // false for the group of items without prefix
     std::optional<Key> idle_key;  // its entries in the two indexes below
     std::optional<Key> largest_key;
   };
@@ -94,7 +94,7 @@ class WorkQueue {
   };
 
   void reindex(const Hash128& prefix, Group& group);
-  const Hash128* choose(const Hash128& held) const;
+  std::optional<Hash128> choose(const Hash128& held) const;
   void move_worker(int worker, const Hash128& prefix);
   bool is_drained_locked() const;
   bool is_finished_locked() const;

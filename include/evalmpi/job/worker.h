@@ -49,19 +49,21 @@ class WorkerClient {
   void leave() noexcept;
 
  private:
-  void ask(const Hash128& held);
-  void take_message(const std::string& message);
+  void ask();
+  void take_message(const std::string& bytes);
+  void take_arrived_messages();
+  bool should_stop() const;
 
   comm::MessagePort& port_;
   int id_;
   int coordinator_;
   const StopFlag& stop_;
-  std::optional<Item> ahead_;
-  Hash128 held_;
+  std::optional<Item> ahead_;  // sent before it was needed
+  Hash128 held_;               // what this worker's cache holds after the item in hand
   bool has_asked_ = false;
+  bool is_drained_ = false;  // nothing comes after what is here
   bool has_left_ = false;
   Stop told_ = Stop::kNone;
-  bool is_told_to_stop_ = false;
   std::chrono::steady_clock::time_point started_;
 };
 

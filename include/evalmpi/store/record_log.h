@@ -71,6 +71,9 @@ struct LogScan {
   uint64_t dropped_tail_bytes = 0;  // of an incomplete last frame; 0 in a log that was closed
 };
 
+// The header of a log; null if the log ends before its header does. FAILS: as scan_log.
+Json read_log_header(const std::filesystem::path& path);
+
 // Calls back for every complete record, in order; the view lives during the call only. The log may still be growing:
 // what is complete at the time of the scan is seen. A tail that the file system never filled (zeros after a power
 // loss) counts as incomplete.
