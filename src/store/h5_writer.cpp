@@ -196,9 +196,9 @@ void Writer::verify() const {
 void Writer::write_image() {
   if (H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) < 0) fail_here("cannot flush");
   const ssize_t size_bytes = H5Fget_file_image(file_.get(), nullptr, 0);
-  void* image = nullptr;
+  void* image = nullptr;  // the core driver gives the address of its buffer's pointer
   if (size_bytes < 0 || H5Fget_vfd_handle(file_.get(), H5P_DEFAULT, &image) < 0) fail_here("cannot be laid out");
-  const std::string_view bytes(static_cast<const char*>(image), static_cast<size_t>(size_bytes));
+  const std::string_view bytes(*static_cast<const char**>(image), static_cast<size_t>(size_bytes));
   if (const int error = write_fully(output_.get(), bytes)) {
     fail(ExitCode::kIo, "{}: cannot write {} bytes: {}; the file is as it was", final_path_.string(), bytes.size(),
          std::strerror(error));
