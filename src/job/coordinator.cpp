@@ -175,11 +175,11 @@ void Coordinator::send_stop(int id, Worker& worker, Stop how) {
 
 void Coordinator::tell_all(Stop how) {
   told_ = how;
-  queue_.stop();
   for (int id = 0; id < options_.num_workers; ++id) {
     Worker& worker = workers_[static_cast<size_t>(id)];
     if (worker.rank >= 0 && !worker.has_left) send_stop(id, worker, how);
   }
+  queue_.stop();
 }
 
 Stop Coordinator::wanted_stop() {

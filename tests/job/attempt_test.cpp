@@ -43,7 +43,7 @@ TEST(Attempt, the_first_writes_the_manifest_and_the_second_continues_its_run) {
     EXPECT_EQ(first.number, 0);
     EXPECT_FALSE(attempt.is_resume());
     open_log(first, 0, {{"numerics_class", "c"}}).append("one");
-    open_log(first, 2, {}).append("two");
+    open_log(first, 2, Json::object()).append("two");
   }
   const std::string manifest = read_file(output / "manifest.json");
   AttemptOptions options = options_for(output);
@@ -55,7 +55,7 @@ TEST(Attempt, the_first_writes_the_manifest_and_the_second_continues_its_run) {
   EXPECT_NE(attempt.identity().token, first.token);
   EXPECT_EQ(read_file(output / "manifest.json"), manifest);
 
-  open_log(attempt.identity(), 0, {}).append("this attempt's own");
+  open_log(attempt.identity(), 0, Json::object()).append("this attempt's own");
   std::vector<std::string> found;
   const auto logs = attempt.read_logs(
       [&](const std::string& name, const Json& header, std::string_view payload, const store::LogPosition& position) {
@@ -130,7 +130,7 @@ TEST(Attempt, a_damaged_log_is_named) {
   {
     const Attempt attempt = Attempt::open(options_for(directory.path()));
     log = attempt.identity().log_path(0);
-    store::LogWriter writer = open_log(attempt.identity(), 0, {});
+    store::LogWriter writer = open_log(attempt.identity(), 0, Json::object());
     writer.append("one");
     writer.append("two");
   }

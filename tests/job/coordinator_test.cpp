@@ -118,8 +118,9 @@ TEST(Coordinator, a_worker_is_served_ahead) {
   cluster.queue.add(random_items(3, 1));
   cluster.queue.close();
   Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  bool is_first = true;
   cluster.start_workers([&](WorkerClient& client, int worker, const Item& item) {
-    if (item.id == 0 || cluster.queue.counts().completed == 0) {
+    if (std::exchange(is_first, false)) {
       while (cluster.queue.counts().in_flight < 2) std::this_thread::yield();
     }
     Cluster::report(client, worker, item);
@@ -159,6 +160,7 @@ TEST(Coordinator, stop_after_chunk_keeps_what_is_in_hand_and_drops_what_was_sent
     while (cluster.queue.counts().in_flight < 4) std::this_thread::yield();
     both.arrive_and_wait();
     cluster.stop.request(Stop::kAfterChunk);
+    while (!cluster.queue.is_drained()) std::this_thread::yield();  // the other rank has been told
     EXPECT_FALSE(client.stop_now());
     Cluster::report(client, worker, item);
   });
