@@ -24,7 +24,7 @@ namespace jinja {
 namespace {
 
 constexpr size_t kMaxSourceBytes = size_t{1} << 20;
-constexpr int kMaxCallDepth = 2000;
+constexpr int kMaxCallDepth = 1000;
 constexpr int64_t kMaxRange = 1'000'000;
 
 using Scope = std::vector<std::pair<std::string, Value>>;
@@ -66,7 +66,7 @@ class Renderer {
    public:
     explicit Level(Renderer& renderer) : renderer_(renderer) {
       renderer_.budget_.charge(1);
-      if (++renderer_.depth_ > kMaxCallDepth) throw Problem("macros call one another too deeply");
+      if (++renderer_.depth_ > kMaxCallDepth) throw Problem("evaluation is nested deeper than 1000");
     }
     ~Level() { --renderer_.depth_; }
     Level(const Level&) = delete;

@@ -198,9 +198,8 @@ class LiteralParser {
   }
 
   std::optional<Json> parse_signed_number() {
-    bool negative = false;
-    while (peek() == '-' || peek() == '+') {
-      negative ^= peek() == '-';
+    const bool negative = peek() == '-';
+    if (negative || peek() == '+') {
       ++position_;
       skip_space(false);
     }

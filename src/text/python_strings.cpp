@@ -236,7 +236,7 @@ std::vector<std::string> split(std::string_view text, int64_t max_splits) {
   text = strip_left(text, spaces);
   while (!text.empty()) {
     if (max_splits >= 0 && static_cast<int64_t>(out.size()) == max_splits) {
-      out.emplace_back(strip_right(text, spaces));
+      out.emplace_back(text);
       break;
     }
     size_t end = 0;

@@ -132,7 +132,9 @@ TEST_F(DatasetTest, LocalFoldersAndHubUrls) {
 
 TEST_F(DatasetTest, HubCache) {
   write("cache/datasets--org--set/refs/main", "abc123\n");
-  write("cache/datasets--org--set/snapshots/abc123/train.jsonl", line(4));
+  write("cache/datasets--org--set/blobs/f00d", line(4));
+  fs::create_directories(folder_ / "cache/datasets--org--set/snapshots/abc123");
+  fs::create_symlink("../../blobs/f00d", folder_ / "cache/datasets--org--set/snapshots/abc123/train.jsonl");
   write("cache/datasets--org--set/snapshots/old/train.jsonl", line(5));
   EXPECT_EQ(values_of(load_split(reference("org/set"), "train", {})), std::vector<int>{4});
   EXPECT_EQ(values_of(load_split(reference("org/set", "", {{"revision", "old"}}), "train", {})), std::vector<int>{5});

@@ -9,7 +9,10 @@
 namespace evalmpi::text {
 namespace {
 
-Json fixture() { return read_json_file(EVALMPI_SOURCE_DIR "/tests/fixtures/text/python_cases.json"); }
+const Json& fixture() {
+  static const Json kFixture = read_json_file(EVALMPI_SOURCE_DIR "/tests/fixtures/text/python_cases.json");
+  return kFixture;
+}
 
 std::optional<int64_t> bound(const Json& value) {
   if (value.is_null()) return {};
@@ -18,7 +21,7 @@ std::optional<int64_t> bound(const Json& value) {
 
 // All expected values of the fixture were computed by CPython (tools/fixtures/make_python_fixtures.py).
 TEST(PythonTest, ReprStrAndJsonDumps) {
-  for (const Json& test_case : fixture()["values"]) {
+  for (const Json& test_case : fixture().at("values")) {
     const Json& value = test_case["value"];
     EXPECT_EQ(python::repr(value), test_case["repr"].get<std::string>());
     EXPECT_EQ(python::str(value), test_case["str"].get<std::string>());
@@ -32,7 +35,7 @@ TEST(PythonTest, ReprStrAndJsonDumps) {
 }
 
 TEST(PythonTest, FloatsPrintTheirShortestForm) {
-  for (const Json& test_case : fixture()["floats"]) {
+  for (const Json& test_case : fixture().at("floats")) {
     EXPECT_EQ(python::repr_float(std::strtod(test_case[0].get<std::string>().c_str(), nullptr)),
               test_case[1].get<std::string>());
   }
@@ -41,7 +44,7 @@ TEST(PythonTest, FloatsPrintTheirShortestForm) {
 }
 
 TEST(PythonTest, StringsAsInPython) {
-  for (const Json& test_case : fixture()["strings"]) {
+  for (const Json& test_case : fixture().at("strings")) {
     const auto text = test_case["text"].get<std::string>();
     SCOPED_TRACE(python::repr_text(text));
     EXPECT_EQ(python::lower(text), test_case["lower"].get<std::string>());
@@ -67,16 +70,16 @@ TEST(PythonTest, StringsAsInPython) {
 }
 
 TEST(PythonTest, EveryCharacterHasPythonsProperties) {
-  for (const Json& range : fixture()["spaces"]) {
+  for (const Json& range : fixture().at("spaces")) {
     for (int32_t c = range[0].get<int32_t>(); c <= range[1].get<int32_t>(); ++c) EXPECT_TRUE(python::is_space(c)) << c;
   }
   int spaces = 0;
   for (int32_t c = 0; c < 0x110000; ++c) spaces += python::is_space(c);
-  EXPECT_EQ(spaces, fixture()["space_count"].get<int>());
+  EXPECT_EQ(spaces, fixture().at("space_count").get<int>());
 }
 
 TEST(PythonTest, LiteralsAsAstLiteralEval) {
-  for (const Json& test_case : fixture()["literals"]) {
+  for (const Json& test_case : fixture().at("literals")) {
     const auto text = test_case["text"].get<std::string>();
     SCOPED_TRACE(text);
     const std::optional<Json> value = python::parse_literal(text);
