@@ -67,7 +67,12 @@ void add_tokens(Tokenizer::Impl* impl, const Json& rest, const std::string& wher
     }
   }
   for (const AddedToken& token : more) impl->added.add(token, lookup, model_size);
-  impl->added.build([&](std::string_view content) { return impl->normalizer.apply(content); });
+  impl->added.build([&](std::string_view content) {
+    std::string normalized = impl->normalizer.apply(content);
+    if (normalized.empty())
+      fail(ExitCode::kBadInput, "{}: the normalizer leaves nothing of the added token '{}'", where, content);
+    return normalized;
+  });
 }
 
 // What LlamaTokenizerFast.update_post_processor and its copies build.

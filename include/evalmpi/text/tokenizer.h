@@ -20,7 +20,7 @@ namespace evalmpi::text {
 struct TokenizerOptions {
   // Overrides add_bos_token of tokenizer_config.json, for classes that honour it (Llama, GPT-NeoX, Gemma, Cohere), as
   // AutoTokenizer.from_pretrained(add_bos_token=...) does.
-  std::optional<bool> add_bos_token;
+  std::optional<bool> add_bos_token = {};
 };
 
 // One tokenizer; immutable, so all functions may be called from any number of threads at once. Cheap to copy: copies
@@ -77,8 +77,8 @@ class Tokenizer {
 
 // How lm-evaluation-harness 0.4.13's HFLM adds special tokens to prompts of a causal model.
 struct PromptRule {
-  std::optional<bool> add_bos_token;       // --model_args add_bos_token=...; give it to TokenizerOptions too
-  std::optional<int32_t> prefix_token_id;  // --model_args prefix_token_id=...
+  std::optional<bool> add_bos_token = {};       // --model_args add_bos_token=...; give it to TokenizerOptions too
+  std::optional<int32_t> prefix_token_id = {};  // --model_args prefix_token_id=...
 };
 
 // What an empty context is conditioned on: the given id, else BOS, else EOS. nullopt if there is none.
