@@ -11,6 +11,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/task/task_index.h"
+#include "yaml_quotes.h"
 
 namespace evalmpi::task {
 namespace {
@@ -125,7 +126,7 @@ Json plain_scalar(const std::string& text) {
 
 class Converter {
  public:
-  explicit Converter(const std::filesystem::path& file) : file_(file) {}
+  Converter(std::string_view source, const std::filesystem::path& file) : source_(source), file_(file) {}
 
   Json convert(const YAML::Node& node, int depth = 0) {
     if (depth > kMaxDepth) fail_at(node, "is nested deeper than 100");
@@ -153,7 +154,11 @@ class Converter {
     const std::string& tag = node.Tag();
     if (tag == "!function") return Json{{"!function", node.Scalar()}, {"!file", file_.string()}};
     if (tag == "?" || tag.empty()) return plain_scalar(node.Scalar());
-    if (tag == "!" || tag == "tag:yaml.org,2002:str") return node.Scalar();
+    if (tag == "!" || tag == "tag:yaml.org,2002:str") {
+      const int position = node.Mark().pos;
+      return read_quoted_scalar(source_, position < 0 ? source_.size() : static_cast<size_t>(position))
+          .value_or(node.Scalar());
+    }
     if (tag.starts_with("tag:yaml.org,2002:")) return plain_scalar(node.Scalar());
     fail_at(node, "has the unknown tag " + tag);
   }
@@ -183,6 +188,7 @@ class Converter {
     return merged;
   }
 
+  std::string_view source_;
   const std::filesystem::path& file_;
   int64_t n_values_ = 0;
 };
@@ -213,7 +219,9 @@ Json read_with_includes(const std::filesystem::path& file, std::vector<std::file
 
 Json read_yaml_text(const std::string& text, const std::filesystem::path& file) {
   try {
-    return Converter(file).convert(YAML::Load(text));
+    // Positions count from behind a byte order mark.
+    const std::string source = text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text;
+    return Converter(source, file).convert(YAML::Load(source));
   } catch (const YAML::Exception& error) {
     fail(ExitCode::kBadInput, "{}:{}: not YAML: {}", file.string(), error.mark.line + 1, error.msg);
   }

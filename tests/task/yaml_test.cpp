@@ -38,6 +38,9 @@ TEST(Yaml, TextsAndNewlines) {
   EXPECT_EQ(value_of("\"a\\nb\""), Json("a\nb"));
   EXPECT_EQ(value_of("'a\\nb'"), Json("a\\nb"));
   EXPECT_EQ(value_of("\"a \\\n  \\ b\""), Json("a  b"));
+  EXPECT_EQ(value_of("'a\n\n\n  '"), Json("a\n\n"));
+  EXPECT_EQ(value_of("'it''s\n  so'"), Json("it's so"));
+  EXPECT_EQ(value_of("\"a\\_b \\xe9 \\u65e5\\N\""), Json("a\u00a0b \u00e9 \u65e5\u0085"));
   EXPECT_EQ(value_of("|\n  a\n  b\n"), Json("a\nb\n"));
   EXPECT_EQ(value_of(">-\n  a\n  b\n"), Json("a b"));
 }
