@@ -1,6 +1,7 @@
 #include "evalmpi/model/transformer.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
@@ -129,6 +130,11 @@ struct CombinedRow {
   int32_t argmax = -1;
 };
 
+[[noreturn]] void fail_not_finite() {
+  fail(ExitCode::kBadInput,
+       "the model's output holds NaN or infinite logits: its weights are damaged or too large for float32");
+}
+
 CombinedRow combine_row(const std::vector<ops::HeadPartial>& partials, size_t row) {
   CombinedRow combined;
   for (const ops::HeadPartial& partial : partials) {
@@ -144,8 +150,7 @@ CombinedRow combine_row(const std::vector<ops::HeadPartial>& partials, size_t ro
     sum += partial.sum_R[row] * ops::exp_exact(partial.max_R[row] - combined.max);
   }
   if (has_nan || !std::isfinite(combined.max) || !std::isfinite(sum) || combined.argmax < 0) {
-    fail(ExitCode::kBadInput,
-         "the model's output holds NaN or infinite logits: its weights are damaged or too large for float32");
+    fail_not_finite();
   }
   combined.log_sum = ops::log_exact(sum);
   return combined;
@@ -211,6 +216,28 @@ HeadResult Transformer::head(const at::Tensor& hidden_TD, std::span<const int32_
     result.is_argmax_M.push_back(token_of_target[target] == row.argmax ? 1 : 0);
   }
   return result;
+}
+
+at::Tensor Transformer::logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R,
+                               comm::Communicator& tp) const {
+  const at::Tensor rows_RD = normalise(spec(), weights_->final_norm, hidden_TD.index_select(0, borrow(rows_R)));
+  const at::Tensor mine_RV = ops::linear(rows_RD, weights_->head_VD, at::Tensor()).contiguous();
+  const auto rows = static_cast<int64_t>(rows_R.size());
+  const at::Tensor all_RV = at::empty({rows, spec().vocab}, mine_RV.options());
+  float* const all = all_RV.data_ptr<float>();
+  const auto bytes = static_cast<size_t>(mine_RV.numel()) * sizeof(float);
+  int64_t first = 0;
+  for (const std::string& shard : tp.all_gather(std::string_view(static_cast<const char*>(mine_RV.data_ptr()), bytes))) {
+    const auto width = static_cast<int64_t>(shard.size() / sizeof(float)) / rows;
+    for (int64_t row = 0; row < rows; ++row) {
+      std::memcpy(all + row * spec().vocab + first, shard.data() + row * width * static_cast<int64_t>(sizeof(float)),
+                  static_cast<size_t>(width) * sizeof(float));
+    }
+    first += width;
+  }
+  EVALMPI_CHECK(first == spec().vocab);
+  if (std::any_of(all, all + all_RV.numel(), [](float logit) { return std::isnan(logit); })) fail_not_finite();
+  return all_RV;
 }
 
 }  // namespace evalmpi::model

@@ -1,0 +1,119 @@
+"""The same scores, bit for bit, for any layout, limit, budget, kill and resume of one numerics class."""
+import os
+import signal
+import subprocess
+import unittest
+
+import support
+from support import ALL_TASKS
+
+
+class Invariance(support.JobTest):
+    def setUp(self):
+        super().setUp()
+        self.evaluate("plain")
+        self.samples = support.newest_samples(self.path("plain"))
+        self.table = support.table_bytes(self.path("plain"))
+
+    def assert_equal_to_plain(self, output):
+        self.assertEqual(support.newest_samples(self.path(output)), self.samples)
+        self.assertEqual(support.table_bytes(self.path(output)), self.table)
+
+    def test_layouts_lanes_and_budgets(self):
+        self.evaluate("again")
+        self.assert_equal_to_plain("again")
+        self.evaluate("budget", extra=["--token-budget", "37"])
+        self.assert_equal_to_plain("budget")
+        self.evaluate("threads", extra=["--threads-per-lane", "2"])
+        self.assert_equal_to_plain("threads")
+        self.evaluate("places", extra=["--dp", "2"])
+        self.assert_equal_to_plain("places")
+        self.evaluate("two", extra=["--dp", "2"], ranks=2)
+        self.assert_equal_to_plain("two")
+        self.evaluate("four", extra=["--dp", "4"], ranks=4)
+        self.assert_equal_to_plain("four")
+
+    def test_tensor_parallel_agrees_and_places_equal_ranks(self):
+        self.evaluate("ranks", extra=["--tp", "3"], ranks=3)
+        self.evaluate("places", extra=["--tp", "3"])
+        self.evaluate("mixed", extra=["--tp", "3"], ranks=2)
+        in_ranks = support.newest_samples(self.path("ranks"))
+        self.assertEqual(support.newest_samples(self.path("places")), in_ranks)
+        self.assertEqual(support.newest_samples(self.path("mixed")), in_ranks)
+        for task, samples in self.samples.items():
+            ours, others = support.log_likelihoods(samples), support.log_likelihoods(in_ranks[task])
+            self.assertEqual(len(ours), len(others))
+            for (a, _), (b, _) in zip(ours, others):
+                self.assertLess(abs(a - b), 1e-4)
+
+    def test_a_higher_limit_computes_only_what_is_new(self):
+        self.evaluate("limit", extra=["--limit", "20"])
+        first = support.newest_results(self.path("limit"))["evalmpi"]["tokens_computed"]
+        done = self.evaluate("limit", extra=["--limit", "40"])
+        second = support.newest_results(self.path("limit"))["evalmpi"]["tokens_computed"]
+        self.evaluate("direct", extra=["--limit", "40"])
+        direct = support.newest_results(self.path("direct"))["evalmpi"]["tokens_computed"]
+        self.assertGreater(first, 0)
+        self.assertLess(second, 0.8 * direct, done.stdout)
+        self.assertEqual(support.newest_samples(self.path("limit")), support.newest_samples(self.path("direct")))
+        for task, samples in support.newest_samples(self.path("limit")).items():
+            self.assertEqual(self.samples[task].splitlines()[:40], samples.splitlines())
+        self.evaluate("limit", extra=["--limit", "40"])
+        self.assertEqual(support.newest_results(self.path("limit"))["evalmpi"]["tokens_computed"], 0)
+
+    def kill_after_records(self, arguments, ranks):
+        """Starts the program and kills one rank with SIGKILL when the first records are in the logs."""
+        output = arguments[arguments.index("-o") + 1]
+        started = subprocess.Popen(self.command(arguments, ranks), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True)
+        logs = os.path.join(output, "log")
+        grown = lambda: sum(os.path.getsize(os.path.join(logs, name)) for name in os.listdir(logs)) if os.path.isdir(logs) else 0
+        while started.poll() is None and grown() < 20_000:
+            pass
+        for pid in processes_of(support.EVALMPI, output):
+            os.kill(pid, signal.SIGKILL)
+            break
+        text = started.communicate(timeout=60)[0]
+        self.assertNotEqual(started.returncode, 0, "it was to be killed, but ended: " + text)
+
+    def test_a_killed_run_resumes_to_equal_tables(self):
+        arguments = ["eval", *support.DEMO, "--tasks", ALL_TASKS, "-o", self.path("killed"), "--token-budget", "48"]
+        self.kill_after_records(arguments + ["--dp", "2"], ranks=2)
+        self.assertNotEqual(support.status(self.path("killed"))["state"], "complete")
+        self.evaluate("killed", extra=["--dp", "1"])
+        self.assert_equal_to_plain("killed")
+        self.assertEqual(support.status(self.path("killed"))["state"], "complete")
+        computed = support.newest_results(self.path("killed"))["evalmpi"]
+        self.assertLess(computed["tokens_computed"], support.newest_results(self.path("plain"))["evalmpi"]["tokens_computed"])
+
+    def test_a_resume_in_another_class_is_said_and_strict_undoes_it(self):
+        arguments = ["eval", *support.DEMO, "--tasks", ALL_TASKS, "-o", self.path("classes"), "--token-budget", "48"]
+        self.kill_after_records(arguments + ["--tp", "3", "--dp", "1"], ranks=3)
+        done = self.evaluate("classes", extra=["--tp", "1", "--dp", "2"])
+        self.assertRegex(done.stdout, r"mixed: \d+ chunks")
+        for task, samples in support.newest_samples(self.path("classes")).items():
+            for (a, _), (b, _) in zip(support.log_likelihoods(samples), support.log_likelihoods(self.samples[task])):
+                self.assertLess(abs(a - b), 1e-4)
+        done = self.evaluate("classes", extra=["--strict"])
+        self.assertNotIn("mixed", done.stdout)
+        self.assert_equal_to_plain("classes")
+
+
+def processes_of(program, output):
+    """Process ids of ranks that write to `output`."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                command = file.read().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if command[0] == program and output in command:
+            found.append(int(entry))
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    unittest.main()
