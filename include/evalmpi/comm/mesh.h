@@ -14,19 +14,19 @@
 namespace evalmpi::comm {
 
 struct LayoutRequest {
-  int tp = 1;                          // places over which each layer is split
-  int pp = 1;                          // stages over which the layers are split; 1 until pipelines are built
-  std::optional<int> dp;               // replicas; absent: as many as fit
-  std::optional<int> places_per_rank;  // absent: one, or as many as the layout needs
+  int tp = 1;                            // places over which each layer is split
+  int pp = 1;                            // stages over which the layers are split; 1 until pipelines are built
+  std::optional<int> dp = std::nullopt;  // replicas; absent: as many as fit
+  std::optional<int> places_per_rank = std::nullopt;  // absent: one, or as many as the layout needs
   int threads_per_lane = 1;
-  std::optional<int> cores_per_rank;  // absent: what affinity and cgroups leave to each rank
+  std::optional<int> cores_per_rank = std::nullopt;  // absent: what affinity and cgroups leave to each rank
 };
 
 // What a rank can offer.
 struct RankOffer {
-  int host = 0;            // index of its host
-  std::vector<int> cpus;   // the CPU numbers of its host on which it may run
-  double quota_cores = 0;  // CPU time that its host's cgroup grants, in cores; 0: no limit
+  int host = 0;                // index of its host
+  std::vector<int> cpus = {};  // the CPU numbers of its host on which it may run
+  double quota_cores = 0;      // CPU time that its host's cgroup grants, in cores; 0: no limit
 };
 
 // Where everything goes; the same on all ranks. A pure function of request and offers.
