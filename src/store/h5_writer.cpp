@@ -8,7 +8,7 @@
 namespace evalmpi::store::h5 {
 namespace {
 
-// The file grows in memory: HDF5 1.10 loses errors of a full disk and can crash at exit after one, so that the disk is
+// The file grows in memory: HDF5 1.10 crashes at exit after it met a full disk, so the disk is
 // written by our own calls only.
 Id access_properties() {
   constexpr size_t kGrowthBytes = size_t{1} << 20;
