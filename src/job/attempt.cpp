@@ -88,6 +88,13 @@ void require_match(const fs::path& directory, const Json& before, const Json& no
        directory.string(), changes);
 }
 
+bool has_records(const fs::path& directory) {
+  for (const store::LogName& log : store::list_logs(directory / "log")) {
+    if (store::scan_log(directory / "log" / log.file_name(), [](std::string_view, const store::LogPosition&) {}).records > 0) return true;
+  }
+  return false;
+}
+
 // Attempts that left a trace before this one.
 int count_attempts(const fs::path& directory) {
   int attempts = 0;
@@ -135,11 +142,15 @@ Attempt Attempt::open(const AttemptOptions& options) {
   identity.run_id = manifest["run_id"];
   store::OutputLock lock = store::OutputLock::acquire(identity.directory, {{"run", identity.run_id}}, options.patience);
   // While we waited for the lock another run may have begun and ended here.
-  if (const std::optional<Json> now = read_manifest(identity.directory)) {
+  const std::optional<Json> now = read_manifest(identity.directory);
+  if (now && ((*now)["must_match"] == options.must_match || has_records(identity.directory))) {
     manifest = *now;
     identity.run_id = manifest["run_id"];
     require_match(identity.directory, manifest["must_match"], options.must_match);
   } else {
+    // A first attempt, or one after attempts that came to nothing: they bind nobody.
+    manifest = make_manifest(options);
+    manifest["run_id"] = identity.run_id;
     write_file_atomically(manifest_path(identity.directory),
                           manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   }

@@ -83,7 +83,10 @@ TEST(Attempt, an_attempt_that_died_before_its_first_log_counts_by_its_status) {
 
 TEST(Attempt, changed_options_are_listed_with_both_values) {
   const TemporaryDirectory directory;
-  { const Attempt attempt = Attempt::open(options_for(directory.path())); }
+  {
+    const Attempt attempt = Attempt::open(options_for(directory.path()));
+    open_log(attempt.identity(), 0, Json::object()).append("a record");
+  }
   const auto expect_mismatch = [&](Json must_match, const std::string& text) {
     AttemptOptions options = options_for(directory.path());
     options.must_match = std::move(must_match);
@@ -97,7 +100,19 @@ TEST(Attempt, changed_options_are_listed_with_both_values) {
   expect_mismatch({{"model", "abc"}, {"tokenizer", "def"}, {"seed", 1}}, "(seed: was (none), now 1)");
   expect_mismatch({{"model", 1}, {"tokenizer", nullptr}},
                   "(model: was \"abc\", now 1; tokenizer: was \"def\", now null)");
-  EXPECT_EQ(Attempt::open(options_for(directory.path())).identity().number, 0);
+  EXPECT_EQ(Attempt::open(options_for(directory.path())).identity().number, 1);
+}
+
+TEST(Attempt, attempts_without_a_record_bind_nobody) {
+  const TemporaryDirectory directory;
+  {
+    const Attempt attempt = Attempt::open(options_for(directory.path()));
+    open_log(attempt.identity(), 0, Json::object());
+  }
+  AttemptOptions options = options_for(directory.path());
+  options.must_match = {{"model", "xyz"}};
+  { const Attempt attempt = Attempt::open(options); }
+  EXPECT_EQ(read_json_file(directory / "manifest.json")["must_match"], options.must_match);
 }
 
 TEST(Attempt, one_at_a_time) {

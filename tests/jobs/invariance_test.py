@@ -1,4 +1,5 @@
 """The same scores, bit for bit, for any layout, limit, budget, kill and resume of one numerics class."""
+import glob
 import os
 import signal
 import subprocess
@@ -66,9 +67,7 @@ class Invariance(support.JobTest):
         output = arguments[arguments.index("-o") + 1]
         started = subprocess.Popen(self.command(arguments, ranks), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    text=True)
-        logs = os.path.join(output, "log")
-        grown = lambda: sum(os.path.getsize(os.path.join(logs, name)) for name in os.listdir(logs)) if os.path.isdir(logs) else 0
-        while started.poll() is None and grown() < 20_000:
+        while started.poll() is None and bytes_in(os.path.join(output, "log")) < 20_000:
             pass
         for pid in processes_of(support.EVALMPI, output):
             os.kill(pid, signal.SIGKILL)
@@ -97,6 +96,17 @@ class Invariance(support.JobTest):
         done = self.evaluate("classes", extra=["--strict"])
         self.assertNotIn("mixed", done.stdout)
         self.assert_equal_to_plain("classes")
+
+
+def bytes_in(folder):
+    """Size of a folder's files, which may come and go meanwhile."""
+    total = 0
+    for path in glob.glob(os.path.join(folder, "*.log")):
+        try:
+            total += os.path.getsize(path)
+        except FileNotFoundError:
+            pass
+    return total
 
 
 def processes_of(program, output):

@@ -27,10 +27,10 @@ struct GenerateRequest {
 
 // How the tokens of a generation are chosen; one per chunk.
 struct GenerationSettings {
-  std::vector<int32_t> eos_ids;      // a generation ends with the first of these (which is kept as its last token)
+  std::vector<int32_t> eos_ids = {}; // a generation ends with the first of these (which is kept as its last token)
   float repetition_penalty = 1;      // transformers' RepetitionPenaltyLogitsProcessor, over prompt and output
   int32_t no_repeat_ngram_size = 0;  // transformers' NoRepeatNGramLogitsProcessor; 0: off
-  std::string stop;                  // for the StopCriterion (engine/lane.h); not looked into here
+  std::string stop = {};             // for the StopCriterion (engine/lane.h); not looked into here
 };
 
 struct ScoreResult {
