@@ -127,6 +127,7 @@ ExitCode Run::execute() {
     together("publish results", [&] {
       if (is_root() && tasks_done_ == tasks_.size()) publish();
     });
+    watcher.reset();  // from here on the main thread says how it ended
     return agree_on_exit_code();
   } catch (...) {
     if (lanes_running_) fail_now(std::current_exception());
