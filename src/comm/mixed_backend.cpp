@@ -14,7 +14,7 @@ namespace {
 // What the places of one rank share.
 struct MixedGroup {
   MixedGroup(MPI_Comm comm, std::vector<int> ranks, size_t limit)
-      : mpi(comm), rank_of_member(std::move(ranks)), bytes_per_call(limit) {
+      : mpi(comm), nursery(duplicate(comm)), rank_of_member(std::move(ranks)), bytes_per_call(limit) {
     std::vector<int> places_of_rank(mpi.size());
     for (size_t member = 0; member < rank_of_member.size(); ++member) {
       const int rank = rank_of_member[member];
@@ -35,6 +35,9 @@ struct MixedGroup {
 
   static constexpr int64_t kLastTag = INT32_MAX;  // Open MPI's MPI_TAG_UB
   MpiGroup mpi;
+  // Only makes new groups: Open MPI 4.1 lets MPI_Comm_create_group's own messages meet ordinary receives of the same
+  // tag.
+  MpiGroup nursery;
   std::vector<int> rank_of_member;
   size_t bytes_per_call;
   std::vector<int> index_in_rank;  // [member]
@@ -232,7 +235,7 @@ class MixedBackend final : public Backend {
       for (int& rank : rank_of_member) {
         rank = static_cast<int>(std::lower_bound(ranks.begin(), ranks.end(), rank) - ranks.begin());
       }
-      const auto child = std::make_shared<MixedGroup>(create_group(group_->mpi.comm(), ranks, color % kTagLimit),
+      const auto child = std::make_shared<MixedGroup>(create_group(group_->nursery.comm(), ranks, color % kTagLimit),
                                                       std::move(rank_of_member), group_->bytes_per_call);
       const std::lock_guard lock(group_->children_mutex);
       group_->children[{number, color}] = child;

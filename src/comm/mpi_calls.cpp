@@ -84,10 +84,16 @@ std::string receive_bytes(MPI_Comm comm, int from, int tag, size_t bytes_per_cal
   return bytes;
 }
 
-MPI_Comm create_group(MPI_Comm parent, std::span<const int> sorted_ranks, int tag) {
+MPI_Comm duplicate(MPI_Comm comm) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(comm, &copy), "MPI_Comm_dup");
+  return copy;
+}
+
+MPI_Comm create_group(MPI_Comm parent, std::span<const int> ranks, int tag) {
   MPI_Group all = MPI_GROUP_NULL, chosen = MPI_GROUP_NULL;
   check_mpi(MPI_Comm_group(parent, &all), "MPI_Comm_group");
-  check_mpi(MPI_Group_incl(all, static_cast<int>(sorted_ranks.size()), sorted_ranks.data(), &chosen), "MPI_Group_incl");
+  check_mpi(MPI_Group_incl(all, static_cast<int>(ranks.size()), ranks.data(), &chosen), "MPI_Group_incl");
   MPI_Comm made = MPI_COMM_NULL;
   check_mpi(MPI_Comm_create_group(parent, chosen, tag, &made), "MPI_Comm_create_group");
   MPI_Group_free(&chosen);

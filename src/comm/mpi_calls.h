@@ -62,7 +62,11 @@ class PendingSends {
 
 std::string receive_bytes(MPI_Comm comm, int from, int tag, size_t bytes_per_call);
 
-// `sorted_ranks` of parent, ascending; COLLECTIVE over them alone. tag tells concurrent calls apart.
-MPI_Comm create_group(MPI_Comm parent, std::span<const int> sorted_ranks, int tag);
+// COLLECTIVE over comm.
+MPI_Comm duplicate(MPI_Comm comm);
+
+// Those ranks of parent, in that order; COLLECTIVE over them alone. tag tells concurrent calls apart. No messages of
+// that tag may be on their way in parent.
+MPI_Comm create_group(MPI_Comm parent, std::span<const int> ranks, int tag);
 
 }  // namespace evalmpi::comm

@@ -26,12 +26,6 @@ namespace {
 
 constexpr std::chrono::seconds kLastMail{2};
 
-MPI_Comm duplicate(MPI_Comm comm) {
-  MPI_Comm copy = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_dup(comm, &copy), "MPI_Comm_dup");
-  return copy;
-}
-
 // Waiting ranks give their core away: lanes and service threads outnumber the cores, and without this a rank that
 // shares its core waits a hundred times longer. The user's own setting stays.
 void start_mpi(const Launch& launch) {
