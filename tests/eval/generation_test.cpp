@@ -1,0 +1,89 @@
+#include "generation.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::eval {
+namespace {
+
+const text::Tokenizer& tokenizer() {
+  static const text::Tokenizer loaded =
+      text::Tokenizer::load(std::filesystem::path(EVALMPI_SOURCE_DIR) / "configs/demo/model");
+  return loaded;
+}
+
+model::ModelSpec spec_with(const char* generation_config) {
+  model::ModelSpec spec;
+  spec.eos_ids = {5, 7};
+  if (generation_config != nullptr) spec.generation_config = Json::parse(generation_config);
+  return spec;
+}
+
+GenerationPlan plan(const char* kwargs, const char* generation_config = nullptr) {
+  return plan_generation(Json::parse(kwargs), spec_with(generation_config), tokenizer(), "task t");
+}
+
+TEST(PlanGeneration, takes_the_length_by_the_harness_s_priority) {
+  EXPECT_EQ(plan("{}").max_new_tokens, 256);
+  EXPECT_EQ(plan(R"({"max_tokens": 3, "max_gen_toks": 9, "max_new_tokens": 4})").max_new_tokens, 9);
+  EXPECT_EQ(plan(R"({"max_completion_tokens": 11})").max_new_tokens, 11);
+  EXPECT_EQ(plan("{}", R"({"max_new_tokens": 17})").max_new_tokens, 17);
+  EXPECT_THROW(plan(R"({"max_gen_toks": 0})"), Error);
+  EXPECT_THROW(plan(R"({"max_gen_toks": "many"})"), Error);
+}
+
+TEST(PlanGeneration, stops_at_the_task_s_texts_and_at_the_end_token) {
+  const std::string eos = tokenizer().decode(std::vector<int32_t>{*tokenizer().eos_id()}, false);
+  EXPECT_EQ(plan(R"({"until": ["\n", "Q:"]})").until, (std::vector<std::string>{"\n", "Q:", eos}));
+  EXPECT_EQ(plan(R"({"until": "x"})").until, (std::vector<std::string>{"x", eos}));
+  EXPECT_EQ(plan("{}").settings.eos_ids, (std::vector<int32_t>{5, 7}));
+}
+
+TEST(PlanGeneration, the_model_s_penalties_hold_unless_the_task_has_its_own) {
+  EXPECT_EQ(plan("{}", R"({"repetition_penalty": 1.5})").settings.repetition_penalty, 1.5f);
+  EXPECT_EQ(plan(R"({"repetition_penalty": 1.25})", R"({"repetition_penalty": 1.5})").settings.repetition_penalty, 1.25f);
+  EXPECT_EQ(plan("{}", R"({"no_repeat_ngram_size": 3})").settings.no_repeat_ngram_size, 3);
+}
+
+TEST(PlanGeneration, refuses_what_would_change_the_text_and_is_not_built) {
+  for (const char* kwargs : {R"({"do_sample": true})", R"({"temperature": 0.7})", R"({"num_beams": 4})",
+                             R"({"bad_words_ids": [[1]]})", R"({"min_new_tokens": 5})"}) {
+    try {
+      plan(kwargs);
+      ADD_FAILURE() << kwargs;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kBadInput);
+      EXPECT_NE(std::string(error.what()).find("task t"), std::string::npos) << error.what();
+    }
+  }
+  // Sampling settings of the model do not matter to greedy text, which the harness asks for.
+  EXPECT_NO_THROW(plan(R"({"do_sample": false, "temperature": 0.0})", R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9})"));
+}
+
+TEST(GeneratedText, is_cut_at_each_stop_in_turn) {
+  const std::vector<int32_t> tokens = tokenizer().encode("one two three", false);
+  const std::string text = tokenizer().decode(tokens, true);
+  EXPECT_EQ(generated_text(tokenizer(), tokens, {"", "none"}), text);
+  EXPECT_EQ(generated_text(tokenizer(), tokens, {" three", " two"}), text.substr(0, text.find(" two")));
+}
+
+TEST(StopStrings, are_seen_when_they_span_tokens) {
+  engine::GenerationSettings settings;
+  settings.stop = Json::array({"two three"}).dump();
+  const engine::StopCheck check = stop_strings(tokenizer())(settings, {});
+  const std::vector<int32_t> tokens = tokenizer().encode("one two three four", false);
+  std::vector<int32_t> seen;
+  for (const int32_t token : tokens) {
+    seen.push_back(token);
+    const bool is_there = tokenizer().decode(seen, false).find("two three") != std::string::npos;
+    EXPECT_EQ(check(token), is_there);
+    if (is_there) return;
+  }
+  FAIL() << "never stopped";
+}
+
+}  // namespace
+}  // namespace evalmpi::eval

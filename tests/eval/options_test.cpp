@@ -1,0 +1,77 @@
+#include "evalmpi/eval/options.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "evalmpi/base/error.h"
+
+namespace evalmpi::eval {
+namespace {
+
+EvalOptions valid() {
+  EvalOptions options;
+  options.model = "m";
+  options.tasks = {"t"};
+  return options;
+}
+
+TEST(Options, seeds_are_the_harness_s) {
+  EvalOptions options = valid();
+  EXPECT_EQ(resolve(options).fewshot_seed, 1234);
+  options.seed = "7";
+  EXPECT_EQ(resolve(options).fewshot_seed, 7);
+  options.seed = "1,2,3";
+  EXPECT_EQ(resolve(options).fewshot_seed, 1234);
+  options.seed = "1,2,3,4";
+  EXPECT_EQ(resolve(options).fewshot_seed, 4);
+  options.seed = "1,None,3,None";
+  EXPECT_EQ(resolve(options).fewshot_seed, std::nullopt);
+}
+
+TEST(Options, gen_kwargs_are_read_as_python_values) {
+  EvalOptions options = valid();
+  options.gen_kwargs = "max_gen_toks=64,temperature=0.5,do_sample=false,stop=a b";
+  EXPECT_EQ(resolve(options).generation_kwargs.dump(), R"({"max_gen_toks":64,"temperature":0.5,"do_sample":false,"stop":"a b"})");
+  options.gen_kwargs = R"({"until": ["x", "y"]})";
+  EXPECT_EQ(resolve(options).generation_kwargs.dump(), R"({"until":["x","y"]})");
+}
+
+TEST(Options, what_cannot_be_is_refused_with_its_name) {
+  const std::pair<std::function<void(EvalOptions&)>, const char*> cases[] = {
+      {[](EvalOptions& o) { o.model = ""; }, "--model"},
+      {[](EvalOptions& o) { o.tasks = {}; }, "--tasks"},
+      {[](EvalOptions& o) { o.dtype = "bfloat16"; }, "--dtype bfloat16"},
+      {[](EvalOptions& o) { o.dtype = "int8"; }, "--dtype int8"},
+      {[](EvalOptions& o) { o.limit = -1; }, "--limit"},
+      {[](EvalOptions& o) { o.max_hours = 0; }, "--max-hours"},
+      {[](EvalOptions& o) { o.pp = 2; }, "not built yet"},
+      {[](EvalOptions& o) { o.token_budget = "0"; }, "--token-budget 0"},
+      {[](EvalOptions& o) { o.seed = "1,2"; }, "--seed 1,2"},
+      {[](EvalOptions& o) { o.gen_kwargs = "max_gen_toks"; }, "--gen-kwargs"},
+  };
+  for (const auto& [change, words] : cases) {
+    EvalOptions options = valid();
+    change(options);
+    try {
+      resolve(options);
+      ADD_FAILURE() << words;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kUsage);
+      EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
+    }
+  }
+}
+
+// A new option is a decision: it changes this list, the README and the resume rules.
+TEST(Options, are_these) {
+  EvalOptions options;
+  std::string names;
+  for (const Field& field : fields(options)) names += field.name + " ";
+  EXPECT_EQ(names,
+            "model tasks num-fewshot limit dtype seed gen-kwargs data-root include-path bootstrap-iters tp dp pp "
+            "threads-per-lane token-budget batch-size max-hours output log-samples quiet strict timings ");
+}
+
+}  // namespace
+}  // namespace evalmpi::eval
