@@ -148,6 +148,7 @@ void Run::read_inputs() {
   together("read model and tasks", [&] { setup_ = make_setup(options_); });
   class_name_ = numerics_class(mesh_->tp, mesh_->pp);
   class_hash_ = hash128(class_name_);
+  progress_.end_line();
   if (is_root() && !options_.quiet) log::info("{}", mesh_->description);
   if (is_root() && !options_.batch_size.empty()) {
     log::info("--batch-size {} is not needed: chunks are sized in tokens, and scores do not depend on them", options_.batch_size);
