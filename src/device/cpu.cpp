@@ -69,9 +69,28 @@ double quota_v1(const fs::path& folder) {
   return quota_us && period_us && *quota_us > 0 && *period_us > 0 ? double(*quota_us) / double(*period_us) : 0;
 }
 
-int64_t memory_limit_v2(const fs::path& folder) { return to_integer(read_text(folder / "memory.max")).value_or(0); }
-int64_t memory_limit_v1(const fs::path& folder) {
-  return to_integer(read_text(folder / "memory.limit_in_bytes")).value_or(0);
+// The number in a line "KEY NUMBER".
+int64_t field(const std::string& text, std::string_view key) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(key) && line.size() > key.size() && line[key.size()] == ' ') {
+      return to_integer(std::string_view(line).substr(key.size() + 1)).value_or(0);
+    }
+  }
+  return 0;
+}
+
+// What a cgroup's limit leaves; file pages that nobody used lately are given back on demand.
+struct MemoryLimit {
+  int64_t limit_bytes = 0;  // 0: none
+  int64_t free_bytes = 0;
+};
+
+MemoryLimit memory_limit(const fs::path& folder, const char* limit, const char* usage, std::string_view idle_files) {
+  const int64_t limit_bytes = to_integer(read_text(folder / limit)).value_or(0);
+  const int64_t used = to_integer(read_text(folder / usage)).value_or(0);
+  const int64_t reclaimable = field(read_text(folder / "memory.stat"), idle_files);
+  return {limit_bytes, limit_bytes - std::max<int64_t>(0, used - reclaimable)};
 }
 
 bool lists(std::string_view controllers, std::string_view wanted) {
@@ -117,24 +136,6 @@ Limits limiting_folders(std::string_view proc_cgroup, const fs::path& root, std:
   return limits;
 }
 
-// The least positive limit; 0 when there is none.
-template <class Number, class V1, class V2>
-Number least_limit(const Limits& limits, V1 read_v1, V2 read_v2) {
-  Number least = 0;
-  const auto take = [&](Number limit) {
-    if (limit > 0 && (least == 0 || limit < least)) {
-      least = limit;
-    }
-  };
-  for (const fs::path& folder : limits.v1) {
-    take(read_v1(folder));
-  }
-  for (const fs::path& folder : limits.v2) {
-    take(read_v2(folder));
-  }
-  return least;
-}
-
 // The number after "KEY:" in /proc/meminfo, in bytes.
 int64_t meminfo_bytes(const std::string& meminfo, std::string_view key) {
   std::istringstream lines(meminfo);
@@ -174,7 +175,20 @@ std::vector<int> usable_cpus() {
 }
 
 double cgroup_quota_cores(std::string_view proc_cgroup, const fs::path& cgroup_root) {
-  return least_limit<double>(limiting_folders(proc_cgroup, cgroup_root, "cpu"), quota_v1, quota_v2);
+  const Limits limits = limiting_folders(proc_cgroup, cgroup_root, "cpu");
+  double least = 0;
+  const auto take = [&](double quota) {
+    if (quota > 0 && (least == 0 || quota < least)) {
+      least = quota;
+    }
+  };
+  for (const fs::path& folder : limits.v1) {
+    take(quota_v1(folder));
+  }
+  for (const fs::path& folder : limits.v2) {
+    take(quota_v2(folder));
+  }
+  return least;
 }
 
 double cgroup_quota_cores() { return cgroup_quota_cores(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"); }
@@ -193,16 +207,28 @@ std::string host_name() {
   return name.data();
 }
 
-Memory memory() {
-  const std::string meminfo = read_text("/proc/meminfo");
-  Memory memory{meminfo_bytes(meminfo, "MemTotal"), meminfo_bytes(meminfo, "MemAvailable")};
-  const Limits limits = limiting_folders(read_text("/proc/self/cgroup"), "/sys/fs/cgroup", "memory");
-  const auto limit_bytes = least_limit<int64_t>(limits, memory_limit_v1, memory_limit_v2);
-  if (limit_bytes > 0 && limit_bytes < memory.total_bytes) {
-    memory.total_bytes = limit_bytes;
-    memory.available_bytes = std::min(memory.available_bytes, limit_bytes);
+Memory memory_within_cgroups(const Memory& host, std::string_view proc_cgroup, const fs::path& cgroup_root) {
+  const Limits limits = limiting_folders(proc_cgroup, cgroup_root, "memory");
+  Memory memory = host;
+  const auto take = [&](const MemoryLimit& limit) {
+    if (limit.limit_bytes > 0 && limit.limit_bytes < host.total_bytes) {
+      memory.total_bytes = std::min(memory.total_bytes, limit.limit_bytes);
+      memory.available_bytes = std::clamp<int64_t>(limit.free_bytes, 0, memory.available_bytes);
+    }
+  };
+  for (const fs::path& folder : limits.v1) {
+    take(memory_limit(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
+  }
+  for (const fs::path& folder : limits.v2) {
+    take(memory_limit(folder, "memory.max", "memory.current", "inactive_file"));
   }
   return memory;
+}
+
+Memory memory() {
+  const std::string meminfo = read_text("/proc/meminfo");
+  const Memory host{meminfo_bytes(meminfo, "MemTotal"), meminfo_bytes(meminfo, "MemAvailable")};
+  return memory_within_cgroups(host, read_text("/proc/self/cgroup"), "/sys/fs/cgroup");
 }
 
 std::string cpu_model() {

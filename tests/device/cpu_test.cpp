@@ -71,6 +71,30 @@ TEST_F(CgroupTest, DamagedFilesMeanNoLimit) {
   EXPECT_EQ(cgroup_quota_cores("0::/b", root_), 0);
 }
 
+TEST_F(CgroupTest, MemoryIsWhatTheTightestLimitLeaves) {
+  const Memory host{1000, 800};
+  write("memory.max", "max\n");
+  write("a/memory.max", "600\n");
+  write("a/memory.current", "500\n");
+  write("a/memory.stat", "anon 100\ninactive_file 300\n");
+  write("a/b/memory.max", "700\n");
+  write("a/b/memory.current", "650\n");
+  const Memory found = memory_within_cgroups(host, "0::/a/b\n", root_);
+  EXPECT_EQ(found.total_bytes, 600);
+  EXPECT_EQ(found.available_bytes, 50);
+  EXPECT_EQ(memory_within_cgroups(host, "0::/a\n", root_).available_bytes, 400);
+  EXPECT_EQ(memory_within_cgroups(host, "0::/\n", root_).total_bytes, 1000);
+}
+
+TEST_F(CgroupTest, Version1MemoryWithoutALimit) {
+  const Memory host{1000, 800};
+  write("memory/job/memory.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(memory_within_cgroups(host, "7:memory:/job\n", root_).total_bytes, 1000);
+  write("memory/job/memory.limit_in_bytes", "300\n");
+  write("memory/job/memory.usage_in_bytes", "400\n");
+  EXPECT_EQ(memory_within_cgroups(host, "7:memory:/job\n", root_).available_bytes, 0);
+}
+
 TEST(Cpu, AffinityIsObeyed) {
   const std::vector<int> all = usable_cpus();
   ASSERT_FALSE(all.empty());
@@ -83,7 +107,8 @@ TEST(Cpu, AffinityIsObeyed) {
     ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
     narrowed = usable_cpus();
     cores = usable_cores();
-  }).join();
+  })
+      .join();
   EXPECT_EQ(narrowed, std::vector<int>{all.back()});
   EXPECT_EQ(cores, 1);
 }

@@ -28,6 +28,9 @@ struct Memory {
   int64_t available_bytes = 0;  // free or reclaimable without swapping
 };
 Memory memory();
+// What the limits of a process's cgroups leave of its host's memory; arguments as of cgroup_quota_cores.
+Memory memory_within_cgroups(const Memory& host, std::string_view proc_cgroup,
+                             const std::filesystem::path& cgroup_root);
 
 std::string cpu_model();        // "AMD EPYC 7763 64-Core Processor"; "unknown" where /proc does not say
 std::string instruction_set();  // the widest of "avx512", "avx2" (with FMA) that the CPU has, else "portable"
