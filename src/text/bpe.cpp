@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "byte_level.h"
 #include "component.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/unicode.h"
@@ -89,6 +90,7 @@ Bpe::Bpe(BpeFile file, std::string_view where) {
 
 void Bpe::read_merges(const std::vector<std::pair<std::string, std::string>>& merges, std::string_view where) {
   merges_.resize(std::bit_ceil(2 * merges.size() + 16));
+  bool joins_mark = false;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right] = merges[rank];
     const auto id_of = [&](std::string_view token) {
@@ -103,7 +105,10 @@ void Bpe::read_merges(const std::vector<std::pair<std::string, std::string>>& me
            continuing_prefix_);
     insert_merge({pair_key(id_of(left), id_of(right)), static_cast<uint32_t>(rank),
                   id_of(left + right.substr(continuing_prefix_.size()))});
+    joins_mark = joins_mark || (right.starts_with(kSpaceMark) && !left.ends_with(kSpaceMark));
   }
+  const bool plain = continuing_prefix_.empty() && word_suffix_.empty() && !ignore_merges_;
+  cuts_before_marks_ = plain && !joins_mark && vocabulary_.find(kSpaceMark).has_value();
 }
 
 // A pair that stands there twice keeps its later rank, as in the reference.

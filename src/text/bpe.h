@@ -49,6 +49,10 @@ class Bpe {
   // are unknown become unk_token, or bytes with byte_fallback, or nothing.
   void encode(std::string_view word, std::vector<int32_t>* ids) const;
 
+  // Whether a word may be cut in front of every space mark (U+2581) that follows another character, since no merge
+  // joins the two: encoding the pieces then gives the ids of the whole, and pieces repeat where whole texts do not.
+  bool cuts_before_marks() const { return cuts_before_marks_; }
+
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
@@ -71,6 +75,7 @@ class Bpe {
   bool fuse_unk_ = false;
   bool byte_fallback_ = false;
   bool ignore_merges_ = false;
+  bool cuts_before_marks_ = false;
   std::string continuing_prefix_;
   std::string word_suffix_;
   std::vector<int32_t> byte_ids_;   // of <0x00> .. <0xFF>; -1 where missing

@@ -5,6 +5,9 @@
 
 namespace evalmpi::text {
 
+// "▁", which SentencePiece's vocabularies write for a space.
+inline constexpr std::string_view kSpaceMark = "\u2581";
+
 // GPT-2's alphabet: each byte as one printable character, so that a vocabulary of strings can hold any bytes.
 // Appends the characters of `bytes`.
 void append_byte_characters(std::string_view bytes, std::string* characters);

@@ -88,6 +88,13 @@ PostProcessor bos_eos_template(const Tokenizer::Impl& impl, const TokenizerConfi
   return out;
 }
 
+// The end of the first run of space marks and what follows it up to the next mark.
+size_t end_before_mark(std::string_view text) {
+  size_t at = 0;
+  while (text.substr(at).starts_with(kSpaceMark)) at += kSpaceMark.size();
+  return std::min(text.find(kSpaceMark, at), text.size());
+}
+
 // Everything read besides tokenizer.json, as far as it decides ids or texts.
 Hash128 digest_of(std::string_view file, const Tokenizer::Impl& impl, const TokenizerConfig& config) {
   Hasher hasher;
@@ -165,31 +172,26 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model_folder, const Token
   return Tokenizer(std::move(impl));
 }
 
-void Tokenizer::Impl::encode_words(const std::vector<Piece>& words, std::vector<int32_t>* ids) const {
-  PieceCache& cache = thread_cache(instance);
-  const bool from_bytes = pre_tokenizer.ends_in_bytes();
-  std::string characters;
-  for (const Piece& word : words) {
-    PieceCache::Slot* slot = nullptr;
-    if (word.text.size() <= PieceCache::kMaxBytes) {
-      bool hit = false;
-      slot = cache.find(word.text, &hit);
-      if (hit) {
-        ids->insert(ids->end(), slot->ids.begin(), slot->ids.begin() + slot->count);
-        continue;
-      }
+void Tokenizer::Impl::encode_word(std::string_view word, PieceCache* cache, std::vector<int32_t>* ids) const {
+  PieceCache::Slot* slot = nullptr;
+  if (word.size() <= PieceCache::kMaxBytes) {
+    bool hit = false;
+    slot = cache->find(word, &hit);
+    if (hit) {
+      for (size_t i = 0; i < slot->count; ++i) ids->push_back(slot->ids[i]);
+      return;
     }
-    std::string_view spelled = word.text;
-    if (from_bytes) {
-      characters.clear();
-      append_byte_characters(word.text, &characters);
-      spelled = characters;
-    }
-    const size_t before = ids->size();
-    model.encode(spelled, ids);
-    const size_t count = ids->size() - before;
-    if (slot != nullptr && count <= PieceCache::kMaxIds) PieceCache::fill(slot, word.text, ids->data() + before, count);
   }
+  const size_t before = ids->size();
+  if (pre_tokenizer.ends_in_bytes()) {
+    std::string characters;
+    append_byte_characters(word, &characters);
+    model.encode(characters, ids);
+  } else {
+    model.encode(word, ids);
+  }
+  const size_t count = ids->size() - before;
+  if (slot != nullptr && count <= PieceCache::kMaxIds) PieceCache::fill(slot, word, ids->data() + before, count);
 }
 
 // `text` holds no added token that is matched before the normalizer.
@@ -202,6 +204,8 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, std::vec
   std::vector<TextPart> parts;
   added.split(text, true, &parts);
   Pieces pieces;
+  PieceCache& cache = thread_cache(instance);
+  const bool cuts = model.cuts_before_marks() && !pre_tokenizer.ends_in_bytes();
   for (const TextPart& part : parts) {
     if (part.id >= 0) {
       ids->push_back(part.id);
@@ -210,7 +214,15 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, std::vec
     pieces.storage.clear();
     pieces.list.assign(1, {text.substr(part.begin, part.end - part.begin), at_start && part.begin == 0});
     pre_tokenizer.apply(&pieces);
-    encode_words(pieces.list, ids);
+    for (const Piece& word : pieces.list) {
+      std::string_view rest = word.text;
+      while (cuts && !rest.empty()) {
+        const size_t end = end_before_mark(rest);
+        encode_word(rest.substr(0, end), &cache, ids);
+        rest.remove_prefix(end);
+      }
+      if (!rest.empty()) encode_word(rest, &cache, ids);
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include "decoder.h"
 #include "evalmpi/text/tokenizer.h"
 #include "normalizer.h"
+#include "piece_cache.h"
 #include "post_processor.h"
 #include "pre_tokenizer.h"
 
@@ -38,7 +39,7 @@ struct Tokenizer::Impl {
   // Whether decode(skip_special_tokens) leaves the id out.
   bool skips(int32_t id, bool skip_special_tokens) const;
 
-  void encode_words(const std::vector<Piece>& words, std::vector<int32_t>* ids) const;
+  void encode_word(std::string_view word, PieceCache* cache, std::vector<int32_t>* ids) const;
   void encode_text(std::string_view text, bool at_start, std::vector<int32_t>* ids) const;
 };
 

@@ -106,7 +106,7 @@ TEST(Tokenizer, KnownPatternsSplitAsTheirRegularExpressions) {
     for (size_t n = draw() % 14; n > 0; --n) text += parts[draw() % parts.size()];
     texts.push_back(text);
   }
-  for (char32_t first = 0; first < 0x110000; first += 64) {
+  for (char32_t first = 0; first < 0x110000; first += first == 0x32400 ? 0xADC00 : 64) {  // planes 4 to 13 are empty
     std::string text;
     for (char32_t c = first; c < first + 64; ++c) {
       if (c >= 0xD800 && c < 0xE000) continue;
