@@ -7,29 +7,14 @@
 
 #include <cerrno>
 #include <cstring>
-#include <random>
 #include <utility>
 
+#include "evalmpi/base/descriptor.h"
 #include "evalmpi/base/error.h"
 
 namespace evalmpi {
 namespace fs = std::filesystem;
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 int open_for_reading(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -44,15 +29,6 @@ uint64_t regular_size_bytes(int fd, const fs::path& path) {
   if (::fstat(fd, &status) != 0) fail(ExitCode::kIo, "{}: {}", path.string(), std::strerror(errno));
   if (!S_ISREG(status.st_mode)) fail(ExitCode::kBadInput, "{}: not a regular file", path.string());
   return static_cast<uint64_t>(status.st_size);
-}
-
-void write_all(int fd, std::string_view bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail(ExitCode::kIo, "{}: cannot write: {}", path.string(), std::strerror(errno));
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
 }
 
 }  // namespace
@@ -77,18 +53,16 @@ std::string read_file(const fs::path& path, uint64_t max_bytes) {
 }
 
 void write_file_atomically(const fs::path& path, std::string_view bytes) {
-  static thread_local std::mt19937_64 random{std::random_device{}()};
-  const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const fs::path temporary =
-      directory / fmt::format(".{}.{}.{:08x}.tmp", path.filename().string(), ::getpid(), random() & 0xffffffff);
+  const fs::path temporary = temporary_beside(path);
   Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (file.get() < 0) {
     const int error = errno;
-    fail(error == ENOSPC || error == EDQUOT ? ExitCode::kIo : ExitCode::kCannotWrite, "{}: cannot create: {}",
-         path.string(), std::strerror(error));
+    fail(exit_code_of(error), "{}: cannot create: {}", path.string(), std::strerror(error));
   }
   try {
-    write_all(file.get(), bytes, path);
+    if (const int error = write_fully(file.get(), bytes)) {
+      fail(ExitCode::kIo, "{}: cannot write: {}", path.string(), std::strerror(error));
+    }
     if (::fsync(file.get()) != 0) fail(ExitCode::kIo, "{}: cannot fsync: {}", path.string(), std::strerror(errno));
     if (::close(file.release()) != 0) fail(ExitCode::kIo, "{}: cannot close: {}", path.string(), std::strerror(errno));
     if (::rename(temporary.c_str(), path.c_str()) != 0) {
@@ -98,10 +72,7 @@ void write_file_atomically(const fs::path& path, std::string_view bytes) {
     ::unlink(temporary.c_str());
     throw;
   }
-  const Descriptor folder(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.get() < 0 || ::fsync(folder.get()) != 0) {
-    fail(ExitCode::kIo, "{}: cannot fsync its directory: {}", path.string(), std::strerror(errno));
-  }
+  sync_directory(path.parent_path());
 }
 
 fs::path safe_path(const fs::path& root, std::string_view name, bool allow_links_out) {

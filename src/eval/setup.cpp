@@ -4,6 +4,12 @@
 #include "evalmpi/ops/head.h"
 
 namespace evalmpi::eval {
+namespace {
+
+// Stands for the harness's "None": a draw that nobody could repeat is not offered.
+constexpr int64_t kUnseeded = 1234;
+
+}  // namespace
 
 Setup make_setup(const EvalOptions& options) {
   Setup setup;
@@ -21,7 +27,7 @@ Setup make_setup(const EvalOptions& options) {
   setup.selection = task::TaskIndex::scan(roots).select(
       options.tasks, {options.num_fewshot, setup.options.generation_kwargs});
   setup.task_options.limit = options.limit;
-  setup.task_options.fewshot_seed = setup.options.fewshot_seed;
+  setup.task_options.fewshot_seed = setup.options.fewshot_seed.value_or(kUnseeded);
   return setup;
 }
 

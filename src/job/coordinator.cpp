@@ -150,7 +150,7 @@ bool Coordinator::answer(int id, Worker& worker) {
     return true;
   }
   const bool is_busy = !worker.in_flight.empty();
-  if (is_busy && queue_.counts().waiting < workers_.size()) return false;
+  if (is_busy && queue_.counts().waiting <= workers_.size()) return false;
   bool is_too_costly = false;
   std::optional<TakenItem> taken = queue_.take(id, worker.held, affordable_cost(worker), &is_too_costly);
   if (is_too_costly && !is_busy) {

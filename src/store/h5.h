@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "descriptor.h"
+#include "evalmpi/base/descriptor.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/hash.h"
 #include "evalmpi/store/results_file.h"

@@ -12,7 +12,7 @@
 #include <sstream>
 #include <thread>
 
-#include "descriptor.h"
+#include "evalmpi/base/descriptor.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/log.h"

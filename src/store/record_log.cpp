@@ -7,7 +7,7 @@
 #include <charconv>
 #include <optional>
 
-#include "descriptor.h"
+#include "evalmpi/base/descriptor.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/hash.h"
 

@@ -7,6 +7,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/json.h"
+#include "error_code.h"
 
 namespace evalmpi {
 namespace {
@@ -23,16 +24,6 @@ class Folder : public ::testing::Test {
   void TearDown() override { fs::remove_all(path_); }
   fs::path path_;
 };
-
-template <class F>
-ExitCode code_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return ExitCode::kComplete;
-}
 
 TEST_F(Folder, atomic_write_replaces_and_leaves_nothing_else) {
   write_file_atomically(path_ / "a", "first");

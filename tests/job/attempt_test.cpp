@@ -8,6 +8,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/store/status_file.h"
+#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::job {
@@ -20,17 +21,6 @@ AttemptOptions options_for(const fs::path& directory) {
   options.must_match = {{"model", "abc"}, {"tokenizer", "def"}};
   options.may_differ = {{"tp", 3}};
   return options;
-}
-
-template <typename Action>
-ExitCode code_of(Action&& action, std::string* message = nullptr) {
-  try {
-    action();
-  } catch (const Error& error) {
-    if (message != nullptr) *message = error.what();
-    return error.code();
-  }
-  return ExitCode::kComplete;
 }
 
 TEST(Attempt, the_first_writes_the_manifest_and_the_second_continues_its_run) {

@@ -14,23 +14,13 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/store/status_file.h"
+#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::store {
 namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-
-template <typename Action>
-ExitCode code_of(Action&& action, std::string* message = nullptr) {
-  try {
-    action();
-  } catch (const Error& error) {
-    if (message != nullptr) *message = error.what();
-    return error.code();
-  }
-  return ExitCode::kComplete;
-}
 
 // A clock that passes only while somebody waits; `on_wait` is what happens elsewhere meanwhile.
 struct FakeTime {

@@ -9,6 +9,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::store {
@@ -49,17 +50,6 @@ std::vector<std::string> payloads(const fs::path& path, LogScan* scan = nullptr)
       scan_log(path, [&](std::string_view payload, const LogPosition&) { found.emplace_back(payload); });
   if (scan != nullptr) *scan = result;
   return found;
-}
-
-template <typename Action>
-ExitCode code_of(Action&& action, std::string* message = nullptr) {
-  try {
-    action();
-  } catch (const Error& error) {
-    if (message != nullptr) *message = error.what();
-    return error.code();
-  }
-  return ExitCode::kComplete;
 }
 
 TEST(RecordLog, scan_gives_back_what_was_appended) {

@@ -10,6 +10,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::store {
@@ -97,17 +98,6 @@ void expect_equal(const TaskResults& a, const TaskResults& b) {
   expect_equal_bits(a.metrics.value, b.metrics.value);
   expect_equal_bits(a.metrics.standard_error, b.metrics.standard_error);
   expect_equal_bits(a.metrics.higher_is_better, b.metrics.higher_is_better);
-}
-
-template <typename Action>
-ExitCode code_of(Action&& action, std::string* message = nullptr) {
-  try {
-    action();
-  } catch (const Error& error) {
-    if (message != nullptr) *message = error.what();
-    return error.code();
-  }
-  return ExitCode::kComplete;
 }
 
 size_t num_files(const fs::path& directory) {

@@ -45,7 +45,7 @@ struct CoordinatorOptions {
 // Serves until every worker has left. Hand-out ends when the queue is closed and drained, when `stop` or any worker's
 // StopFlag asks, or when the deadline is nearer than the next item would take by the rate measured so far (workers then
 // finish what they have). At the deadline itself workers are told to drop what they have.
-// A worker that is busy gets its next item early (it asks ahead), except when fewer items wait than there are workers:
+// A worker that is busy gets its next item early (it asks ahead), except when no more items wait than there are workers:
 // then an item goes to whoever is free first, so that none lies behind a long one.
 class Coordinator {
  public:

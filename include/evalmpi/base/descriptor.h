@@ -1,6 +1,6 @@
 #pragma once
 
-// An owned POSIX file descriptor and the calls on it that the files of this module share.
+// An owned POSIX file descriptor, and the steps of durable writing.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@
 
 #include "evalmpi/base/error.h"
 
-namespace evalmpi::store {
+namespace evalmpi {
 
 class Descriptor {
  public:
@@ -66,4 +66,4 @@ inline std::filesystem::path temporary_beside(const std::filesystem::path& path)
   return path.parent_path() / fmt::format(".{}.{}.{:08x}.tmp", path.filename().string(), ::getpid(), random());
 }
 
-}  // namespace evalmpi::store
+}  // namespace evalmpi
