@@ -67,8 +67,7 @@ std::string Field::text(const Json& document) const {
 Json question_of(const Field& field, const Json& document, bool has_choices) {
   Json result = field.value(document);
   // A column stays as it is; only what a template renders is looked at.
-  if (result.is_string() && has_choices && py::is_digit(result.get_ref<const std::string&>()) &&
-      !field.is_column()) {
+  if (result.is_string() && has_choices && py::is_digit(result.get_ref<const std::string&>()) && !field.is_column()) {
     return index_of_digits(result.get_ref<const std::string&>(), field.where());
   }
   return result;

@@ -169,7 +169,11 @@ struct MultiChoice {
 Apply make_multi_choice(Arguments& arguments) {
   auto rule = std::make_shared<MultiChoice>(MultiChoice{
       text::Regex::compile(arguments.take_text("regex_pattern", "#### (\\-?[0-9\\.\\,]+)"), arguments.where()),
-      {}, {}, 0, {}, false});
+      {},
+      {},
+      0,
+      {},
+      false});
   rule->select = arguments.take_integer("group_select", 0);
   rule->fallback = arguments.take_text("fallback", "[invalid]");
   rule->ignore_case = arguments.take_boolean("ignore_case");

@@ -59,8 +59,8 @@ std::string join_delimited(std::string_view first, std::string_view second, std:
 std::vector<Turn> question_turns(const QuestionParts& parts) {
   const bool has_answer = !parts.answer.empty();
   const bool has_prefix = !parts.gen_prefix.empty();
-  const bool needs_space = has_prefix && !parts.question.empty() && !ends_with_space(parts.question) &&
-                           !starts_with_space(parts.gen_prefix);
+  const bool needs_space =
+      has_prefix && !parts.question.empty() && !ends_with_space(parts.question) && !starts_with_space(parts.gen_prefix);
   const bool delimited = has_prefix ? needs_space : has_answer;
   std::vector<Turn> turns = {{Turn::Role::kUser, parts.question, delimited ? parts.target_delimiter : ""}};
   if (has_answer) {

@@ -19,8 +19,7 @@ constexpr int kMaxGroupDepth = 32;
 constexpr size_t kMaxTasks = 100'000;
 
 bool is_group_key(const std::string& key) {
-  return key == "group" || key == "group_alias" || key == "task" || key == "aggregate_metric_list" ||
-         key == "metadata";
+  return key == "group" || key == "group_alias" || key == "task" || key == "aggregate_metric_list" || key == "metadata";
 }
 
 std::vector<std::string> files_matching(const std::string& pattern) {
@@ -41,8 +40,8 @@ GroupMetric read_group_metric(const Json& entry, const std::string& where) {
   for (const auto& [key, value] : entry.items()) {
     if (key == "metric") continue;
     if (key == "aggregation" && value == "mean") continue;
-    if (key == "weight_by_size" && value.is_boolean()) {
-      result.weight_by_size = value.get<bool>();
+    if (key == "weight_by_size") {
+      result.weight_by_size = py::truth(value);
     } else if (key == "filter_list" && value.is_string()) {
       result.filters = {value.get<std::string>()};
     } else if (key == "filter_list" && value.is_array()) {
@@ -283,7 +282,8 @@ class Selector {
 }  // namespace
 
 const TaskConfig& Selection::task(std::string_view name) const {
-  const auto found = std::find_if(tasks.begin(), tasks.end(), [&](const TaskConfig& task) { return task.name == name; });
+  const auto found =
+      std::find_if(tasks.begin(), tasks.end(), [&](const TaskConfig& task) { return task.name == name; });
   EVALMPI_CHECK(found != tasks.end());
   return *found;
 }

@@ -2,37 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
-#include <unordered_map>
 
 #include "builtin_functions.h"
+#include "compiled.h"
 #include "evalmpi/base/error.h"
-#include "evalmpi/task/filter.h"
 #include "evalmpi/task/python_random.h"
 #include "evalmpi/text/python.h"
-#include "fields.h"
-#include "prompt.h"
 
 namespace evalmpi::task {
-
-// A configuration's fields, filters and metrics, ready for use. Immutable, shared by copies of the task.
-struct Task::Compiled {
-  Field question;
-  Field target;
-  Field choices;
-  Field gen_prefix;
-  Field description;
-  Field fewshot_question;
-  Field fewshot_target;
-  Field fewshot_choices;
-  Field fewshot_gen_prefix;
-  std::vector<FilterPipeline> filters;
-  std::vector<ExactMatch> exact_match;  // one, for generations
-  bool multiple_input = false;          // the choices are questions, the target is what is scored
-  bool multiple_target = false;
-  bool mutual_information = false;
-};
 
 namespace {
 
@@ -41,28 +19,6 @@ namespace py = text::python;
 constexpr int64_t kDefaultSeed = 1234;
 
 std::string where_of(const TaskConfig& config) { return config.file.string() + ": task " + config.name; }
-
-// A choice by Python's index: -1 is the last.
-const std::string& choice_at(const std::vector<std::string>& choices, const Json& index, const std::string& where) {
-  const int64_t given = index.is_boolean() ? (index.get<bool>() ? 1 : 0) : index.get<int64_t>();
-  const auto count = static_cast<int64_t>(choices.size());
-  const int64_t position = given < 0 ? given + count : given;
-  if (position < 0 || position >= count) {
-    fail(ExitCode::kBadInput, "{}: there is no choice {} among {}", where, given, count);
-  }
-  return choices[static_cast<size_t>(position)];
-}
-
-bool is_index(const Json& value) { return value.is_number_integer() || value.is_boolean(); }
-
-// The text of an example's answer; empty where the target is empty or null.
-std::string answer_text(const Json& target, const std::vector<std::string>& choices, const std::string& where) {
-  if (target.is_null()) return "";
-  if (is_index(target) && !choices.empty()) return choice_at(choices, target, where);
-  const Json& answer = target.is_array() && !target.empty() ? target.front() : target;
-  if (!answer.is_string()) fail(ExitCode::kBadInput, "{}: an answer must be text, not {}", where, py::repr(target));
-  return answer.get<std::string>();
-}
 
 data::Split load_processed(const TaskConfig& config, const std::string& split, const Json& process_docs,
                            const data::DataRoots& roots) {
@@ -180,11 +136,14 @@ class Sampler {
   std::string where_;
 };
 
-Task::Compiled compile(const TaskConfig& config, const data::Split& documents) {
+std::shared_ptr<Task::Compiled> compile(const TaskConfig& config, const data::Split& documents) {
   const Columns columns(documents.columns.begin(), documents.columns.end());
   const std::string where = where_of(config);
-  const auto field = [&](const Json& spec, const char* key) { return Field::compile(spec, columns, where + ": " + key); };
-  Task::Compiled compiled;
+  const auto field = [&](const Json& spec, const char* key) {
+    return Field::compile(spec, columns, where + ": " + key);
+  };
+  auto made = std::make_shared<Task::Compiled>();
+  Task::Compiled& compiled = *made;
   compiled.question = field(config.doc_to_text, "doc_to_text");
   compiled.target = field(config.doc_to_target, "doc_to_target");
   compiled.choices = field(config.doc_to_choice, "doc_to_choice");
@@ -202,7 +161,7 @@ Task::Compiled compile(const TaskConfig& config, const data::Split& documents) {
       compiled.exact_match.emplace_back(metric.kwargs, where);
     }
   }
-  return compiled;
+  return made;
 }
 
 // Multiple inputs and multiple targets are properties of a task, seen on its first document.
@@ -233,178 +192,6 @@ auto for_row(const TaskConfig& config, int64_t row, Body body) {
 
 }  // namespace
 
-// Makes the prompts of a range of documents; keeps the turns of examples that were used before.
-class PromptBuilder {
- public:
-  PromptBuilder(const Task& task, const Task::Compiled& compiled, const std::vector<Json>& pool,
-                const TaskOptions& options)
-      : task_(task), compiled_(compiled), pool_(pool), options_(options) {}
-
-  void append(int64_t row, const std::vector<int32_t>& draw, std::vector<Instance>& instances) {
-    const Json& document = task_.document(row);
-    const TaskConfig& config = task_.config();
-    Instance instance;
-    instance.document = row;
-    if (config.output_type == OutputType::kLoglikelihoodRolling) {
-      instance.kind = RequestKind::kLoglikelihoodRolling;
-      instance.context = empty_;
-      instance.continuation = py::str(task_.target(row));
-      instances.push_back(std::move(instance));
-      return;
-    }
-    std::vector<Turn> turns = opening(document);
-    for (const int32_t position : draw) {
-      const std::vector<Turn>& example = example_turns(position);
-      turns.insert(turns.end(), example.begin(), example.end());
-    }
-    const bool has_choices = compiled_.choices.exists();
-    const std::vector<std::string> choices =
-        has_choices ? choices_of(compiled_.choices, document) : std::vector<std::string>();
-    const std::string gen_prefix = compiled_.gen_prefix.exists() ? compiled_.gen_prefix.text(document) : "";
-    if (compiled_.multiple_input) {
-      append_inputs(std::move(instance), turns, choices, gen_prefix, instances);
-      return;
-    }
-    const Json question = question_of(compiled_.question, document, has_choices);
-    if (!question.is_string()) {
-      fail(ExitCode::kBadInput, "{}: must give text, not {}", compiled_.question.where(), py::repr(question));
-    }
-    instance.context = prompt(turns, question.get_ref<const std::string&>(), gen_prefix, config.target_delimiter);
-    append_requests(std::move(instance), choices, instances);
-  }
-
- private:
-  // The system instruction and the description, joined.
-  std::vector<Turn> opening(const Json& document) const {
-    const std::string& field = task_.config().description;
-    std::string description;
-    if (!field.empty()) description = own_column_or(compiled_.description, field, document);
-    const std::string system =
-        join_delimited(options_.system_instruction, description, task_.config().fewshot_delimiter);
-    if (system.empty()) return {};
-    return {{Turn::Role::kSystem, system, ""}};
-  }
-
-  // A field that is the name of a column of this very document is that column.
-  static std::string own_column_or(const Field& field, const std::string& name, const Json& document) {
-    const auto column = document.find(name);
-    if (column == document.end()) return field.text(document);
-    return column->is_null() ? "" : py::str(*column);
-  }
-
-  const std::vector<Turn>& example_turns(int32_t position) {
-    const auto [entry, is_new] = examples_.try_emplace(position);
-    if (is_new) entry->second = make_example(pool_[static_cast<size_t>(position)]);
-    return entry->second;
-  }
-
-  std::vector<Turn> make_example(const Json& example) const {
-    const FewshotConfig& fewshot = task_.config().fewshot;
-    // Digits are an index where the task has choices, whatever the examples have.
-    const bool has_choices = compiled_.choices.exists();
-    std::vector<std::string> choices;
-    if (compiled_.fewshot_choices.exists()) choices = choices_of(compiled_.fewshot_choices, example);
-    const Json question = question_of(compiled_.fewshot_question, example, has_choices);
-    const Json target = target_of(compiled_.fewshot_target, example, has_choices);
-    QuestionParts parts;
-    if (compiled_.multiple_input && is_index(question)) {
-      parts.question = choice_at(choices, question, compiled_.fewshot_question.where());
-      choices.clear();
-    } else if (question.is_string()) {
-      parts.question = question.get<std::string>();
-    } else {
-      fail(ExitCode::kBadInput, "{}: must give text, not {}", compiled_.fewshot_question.where(), py::repr(question));
-    }
-    parts.answer = answer_text(target, choices, compiled_.fewshot_target.where());
-    if (compiled_.fewshot_gen_prefix.exists() && fewshot.gen_prefix.is_string()) {
-      parts.gen_prefix =
-          own_column_or(compiled_.fewshot_gen_prefix, fewshot.gen_prefix.get_ref<const std::string&>(), example);
-    }
-    parts.target_delimiter = fewshot.target_delimiter;
-    parts.fewshot_delimiter = fewshot.fewshot_delimiter;
-    return question_turns(parts);
-  }
-
-  std::shared_ptr<const std::string> prompt(const std::vector<Turn>& opening, const std::string& question,
-                                            const std::string& gen_prefix, const std::string& delimiter) const {
-    std::vector<Turn> turns = opening;
-    const std::vector<Turn> last = question_turns({question, "", gen_prefix, delimiter, ""});
-    turns.insert(turns.end(), last.begin(), last.end());
-    return std::make_shared<const std::string>(render_turns(std::move(turns), options_, !gen_prefix.empty()));
-  }
-
-  // Between prompt and scored text. A chat template ends the question itself.
-  std::string answer_delimiter() const {
-    const TaskConfig& config = task_.config();
-    if (!options_.chat_template) return config.target_delimiter;
-    const bool continues = config.gen_prefix.is_string() && !config.gen_prefix.get_ref<const std::string&>().empty();
-    if (continues && !ends_with_space(config.gen_prefix.get_ref<const std::string&>())) return config.target_delimiter;
-    return "";
-  }
-
-  void append_requests(Instance instance, const std::vector<std::string>& choices,
-                       std::vector<Instance>& instances) const {
-    switch (task_.config().output_type) {
-      case OutputType::kGenerateUntil:
-        instance.kind = RequestKind::kGenerateUntil;
-        instances.push_back(std::move(instance));
-        return;
-      case OutputType::kLoglikelihood: {
-        const Json target = task_.target(instance.document);
-        if (!target.is_string()) {
-          fail(ExitCode::kBadInput, "{}: must give text, not {}", compiled_.target.where(), py::repr(target));
-        }
-        instance.continuation = target.get<std::string>();
-        instances.push_back(std::move(instance));
-        return;
-      }
-      case OutputType::kMultipleChoice: break;
-      case OutputType::kLoglikelihoodRolling: return;
-    }
-    if (choices.empty()) fail(ExitCode::kBadInput, "{}: there are no choices", compiled_.choices.where());
-    const std::string delimiter = answer_delimiter();
-    for (const std::string& choice : choices) {
-      instance.continuation = delimiter + choice;
-      instances.push_back(instance);
-      ++instance.index;
-    }
-    append_unconditional(std::move(instance), choices, delimiter, instances);
-  }
-
-  // What acc_mutual_info compares with: the bare choices.
-  void append_unconditional(Instance instance, const std::vector<std::string>& choices, const std::string& delimiter,
-                            std::vector<Instance>& instances) const {
-    if (!compiled_.mutual_information) return;
-    instance.context = empty_;
-    for (const std::string& choice : choices) {
-      instance.continuation = delimiter + choice;
-      instances.push_back(instance);
-      ++instance.index;
-    }
-  }
-
-  // Each choice is a question of its own, and the target is what is scored after it.
-  void append_inputs(Instance instance, const std::vector<Turn>& turns, const std::vector<std::string>& choices,
-                     const std::string& gen_prefix, std::vector<Instance>& instances) const {
-    const std::string delimiter = answer_delimiter();
-    const std::string target = py::str(task_.target(instance.document));
-    for (const std::string& choice : choices) {
-      instance.context = prompt(turns, choice, gen_prefix, "");
-      instance.continuation = delimiter + target;
-      instances.push_back(instance);
-      ++instance.index;
-    }
-    append_unconditional(std::move(instance), choices, delimiter, instances);
-  }
-
-  const Task& task_;
-  const Task::Compiled& compiled_;
-  const std::vector<Json>& pool_;
-  const TaskOptions& options_;
-  std::unordered_map<int32_t, std::vector<Turn>> examples_;
-  std::shared_ptr<const std::string> empty_ = std::make_shared<const std::string>();
-};
-
 Task Task::load(TaskConfig config, const data::DataRoots& roots, TaskOptions options) {
   const std::string split = config.test_split ? *config.test_split : config.validation_split.value();
   data::Split documents = load_processed(config, split, config.process_docs, roots);
@@ -422,9 +209,9 @@ Task Task::from_documents(TaskConfig config, data::Split documents, std::vector<
   if (task.documents_.rows.empty()) {
     fail(ExitCode::kBadInput, "{}: the evaluated split has no rows", where_of(task.config_));
   }
-  auto compiled = std::make_shared<Compiled>(compile(task.config_, task.documents_));
+  const std::shared_ptr<Compiled> compiled = compile(task.config_, task.documents_);
   for_row(task.config_, 0, [&] { look_at_first_document(*compiled, task.config_, task.documents_.rows.front()); });
-  task.compiled_ = std::move(compiled);
+  task.compiled_ = compiled;
   task.evaluated_ = choose_rows(task.n_rows(), task.options_, where_of(task.config_));
   task.draw_examples();
   return task;
@@ -456,116 +243,20 @@ const std::vector<int32_t>& Task::fewshot_draw(int64_t position) const {
   return draws_.size() == 1 ? draws_.front() : draws_.at(static_cast<size_t>(position));
 }
 
-Json Task::target(int64_t row) const { return target_of(compiled_->target, document(row), compiled_->choices.exists()); }
+Json Task::target(int64_t row) const {
+  return target_of(compiled_->target, document(row), compiled_->choices.exists());
+}
 
 std::vector<Instance> Task::build(int64_t first, int64_t last) const {
   EVALMPI_CHECK(first >= 0 && first <= last && last <= static_cast<int64_t>(evaluated_.size()));
   std::vector<Instance> instances;
-  PromptBuilder builder(*this, *compiled_, pool_, options_);
   for (int64_t position = first; position < last; ++position) {
     const int64_t row = evaluated_[static_cast<size_t>(position)];
-    for_row(config_, row, [&] { builder.append(row, fewshot_draw(position), instances); });
+    for_row(config_, row,
+            [&] { append_requests(*this, *compiled_, options_, pool_, fewshot_draw(position), row, instances); });
   }
   return instances;
 }
-
-namespace {
-
-struct LoglikelihoodPair {
-  double log_likelihood = 0;
-  bool is_greedy = false;
-};
-
-LoglikelihoodPair pair_of(const Json& response) {
-  if (!response.is_array() || response.size() != 2 || !response[0].is_number()) {
-    fail(ExitCode::kBadInput, "the filters must leave one log-likelihood for each request, not {}", py::repr(response));
-  }
-  const Json& greedy = response[1];
-  return {response[0].get<double>(), greedy.is_boolean() ? greedy.get<bool>() : greedy != 0};
-}
-
-// The gold text of a generation: a choice, or the target as text.
-std::vector<std::string> references_of(const Task& task, const Task::Compiled& compiled, int64_t row) {
-  const Json target = task.target(row);
-  if (compiled.choices.exists()) {
-    const std::vector<std::string> choices = choices_of(compiled.choices, task.document(row));
-    if (!is_index(target)) {
-      fail(ExitCode::kBadInput, "{}: must give the index of a choice, not {}", compiled.target.where(), py::repr(target));
-    }
-    return {choice_at(choices, target, compiled.target.where())};
-  }
-  if (!compiled.multiple_target) return {py::str(target)};
-  std::vector<std::string> references;
-  if (target.is_string()) {
-    // The harness makes a list of it, as Python does: of its characters. Its scores are the measure.
-    const std::string& text = target.get_ref<const std::string&>();
-    for (const std::string_view character : py::code_points(text)) references.emplace_back(character);
-    return references;
-  }
-  if (!target.is_array()) return {py::str(target)};
-  for (const Json& one : target) references.push_back(py::str(one));
-  return references;
-}
-
-MetricValues generation_metrics(const Task& task, const Task::Compiled& compiled, int64_t row, const Json& response) {
-  MetricValues values;
-  for (const MetricConfig& metric : task.config().metrics) {
-    if (metric.name != "exact_match") {
-      values.emplace_back(metric.name, nullptr);
-      continue;
-    }
-    if (!response.is_string()) {
-      fail(ExitCode::kBadInput, "the filters must leave one text for exact_match, not {}", py::repr(response));
-    }
-    const std::vector<std::string> references = references_of(task, compiled, row);
-    const bool equal = std::any_of(references.begin(), references.end(), [&](const std::string& reference) {
-      return compiled.exact_match.front().equal(response.get_ref<const std::string&>(), reference);
-    });
-    values.emplace_back(metric.name, equal ? 1.0 : 0.0);
-  }
-  return values;
-}
-
-MetricValues choice_metrics(const Task& task, const Task::Compiled& compiled, int64_t row,
-                            const std::vector<Json>& responses) {
-  ChoiceScores scores;
-  scores.choices = choices_of(compiled.choices, task.document(row));
-  const size_t expected = scores.choices.size() * (compiled.mutual_information ? 2 : 1);
-  if (responses.size() != expected) {
-    fail(ExitCode::kInternal, "{} responses for {} requests", responses.size(), expected);
-  }
-  for (size_t i = 0; i < responses.size(); ++i) {
-    const LoglikelihoodPair pair = pair_of(responses[i]);
-    if (i >= scores.choices.size()) {
-      scores.unconditional.push_back(pair.log_likelihood);
-      continue;
-    }
-    scores.log_likelihoods.push_back(pair.log_likelihood);
-    scores.is_greedy.push_back(pair.is_greedy);
-  }
-  scores.gold = compiled.multiple_input ? question_of(compiled.question, task.document(row), true) : task.target(row);
-  return multiple_choice_metrics(task.config().metrics, scores);
-}
-
-MetricValues metrics_of(const Task& task, const Task::Compiled& compiled, int64_t row,
-                        const std::vector<Json>& responses) {
-  if (task.config().output_type == OutputType::kMultipleChoice) return choice_metrics(task, compiled, row, responses);
-  if (responses.size() != 1) fail(ExitCode::kInternal, "{} responses for one request", responses.size());
-  const Json& response = responses.front();
-  if (task.config().output_type == OutputType::kGenerateUntil) {
-    return generation_metrics(task, compiled, row, response);
-  }
-  if (task.config().output_type == OutputType::kLoglikelihood) {
-    const LoglikelihoodPair pair = pair_of(response);
-    return loglikelihood_metrics(task.config().metrics, pair.log_likelihood, pair.is_greedy);
-  }
-  if (!response.is_number()) {
-    fail(ExitCode::kBadInput, "the filters must leave one log-likelihood, not {}", py::repr(response));
-  }
-  return rolling_metrics(task.config().metrics, response.get<double>(), py::str(task.target(row)));
-}
-
-}  // namespace
 
 std::vector<FilterScores> Task::score(int64_t row, const std::vector<std::vector<Json>>& responses) const {
   return for_row(config_, row, [&] {
@@ -576,7 +267,7 @@ std::vector<FilterScores> Task::score(int64_t row, const std::vector<std::vector
       for (const std::vector<Json>& repeats : responses) {
         scores.filtered_responses.push_back(filter.apply(repeats, document(row)));
       }
-      scores.metrics = metrics_of(*this, *compiled_, row, scores.filtered_responses);
+      scores.metrics = document_metrics(*this, *compiled_, row, scores.filtered_responses);
       all.push_back(std::move(scores));
     }
     return all;

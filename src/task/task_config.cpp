@@ -16,18 +16,43 @@ namespace {
 namespace py = text::python;
 
 // Keys in the order in which the harness dumps them. Those of the second list name a task and go no further.
-constexpr std::array kTaskKeys = {
-    "task",             "task_alias",       "custom_dataset",    "dataset_path",   "dataset_name",
-    "dataset_kwargs",   "training_split",   "validation_split",  "test_split",     "fewshot_split",
-    "process_docs",     "doc_to_text",      "doc_to_target",     "doc_to_image",   "doc_to_audio",
-    "unsafe_code",      "doc_to_choice",    "process_results",   "use_prompt",     "description",
-    "target_delimiter", "fewshot_delimiter", "fewshot_config",   "num_fewshot",    "metric_list",
-    "output_type",      "generation_kwargs", "repeats",          "filter_list",    "should_decontaminate",
-    "doc_to_decontamination_query",          "gen_prefix",       "metadata"};
+constexpr std::array kTaskKeys = {"task",
+                                  "task_alias",
+                                  "custom_dataset",
+                                  "dataset_path",
+                                  "dataset_name",
+                                  "dataset_kwargs",
+                                  "training_split",
+                                  "validation_split",
+                                  "test_split",
+                                  "fewshot_split",
+                                  "process_docs",
+                                  "doc_to_text",
+                                  "doc_to_target",
+                                  "doc_to_image",
+                                  "doc_to_audio",
+                                  "unsafe_code",
+                                  "doc_to_choice",
+                                  "process_results",
+                                  "use_prompt",
+                                  "description",
+                                  "target_delimiter",
+                                  "fewshot_delimiter",
+                                  "fewshot_config",
+                                  "num_fewshot",
+                                  "metric_list",
+                                  "output_type",
+                                  "generation_kwargs",
+                                  "repeats",
+                                  "filter_list",
+                                  "should_decontaminate",
+                                  "doc_to_decontamination_query",
+                                  "gen_prefix",
+                                  "metadata"};
 constexpr std::array kStructuralKeys = {"tag", "group", "task_list", "include"};
-constexpr std::array kFewshotKeys = {"sampler",        "split",         "process_docs", "fewshot_indices",
-                                     "samples",        "doc_to_text",   "doc_to_choice", "doc_to_target",
-                                     "gen_prefix",     "fewshot_delimiter", "target_delimiter"};
+constexpr std::array kFewshotKeys = {
+    "sampler",       "split",         "process_docs", "fewshot_indices",   "samples",         "doc_to_text",
+    "doc_to_choice", "doc_to_target", "gen_prefix",   "fewshot_delimiter", "target_delimiter"};
 constexpr int kMaxRepeats = 100'000;
 constexpr int kMaxShots = 10'000;
 
@@ -130,8 +155,8 @@ OutputType read_output_type(const Reader& reader) {
                                 OutputType::kMultipleChoice, OutputType::kGenerateUntil}) {
     if (name == output_type_name(type)) return type;
   }
-  reader.fail_at("output_type", "must be loglikelihood, loglikelihood_rolling, multiple_choice or generate_until, not {}",
-                 name);
+  reader.fail_at("output_type",
+                 "must be loglikelihood, loglikelihood_rolling, multiple_choice or generate_until, not {}", name);
 }
 
 // Whether a generation can be scored by this metric of one document.
@@ -179,7 +204,8 @@ std::vector<MetricConfig> read_metrics(const Reader& reader, OutputType type) {
   for (const Json& entry : list) {
     MetricConfig metric = read_metric(entry, type, reader);
     // A metric named twice has the last entry's settings in the first one's place.
-    const auto same = std::find_if(metrics.begin(), metrics.end(), [&](const auto& m) { return m.name == metric.name; });
+    const auto same =
+        std::find_if(metrics.begin(), metrics.end(), [&](const auto& m) { return m.name == metric.name; });
     if (same == metrics.end()) {
       metrics.push_back(std::move(metric));
     } else {
@@ -251,7 +277,8 @@ FewshotConfig read_fewshot(const Reader& reader, const TaskConfig& config) {
   }
   fewshot.split = own.contains("split") ? fields.optional_text("split") : reader.optional_text("fewshot_split");
   fewshot.samples = fields.get("samples");
-  if (!fewshot.samples.is_null() && !fewshot.samples.is_array()) fields.fail_at("samples", "must be a list of mappings");
+  if (!fewshot.samples.is_null() && !fewshot.samples.is_array())
+    fields.fail_at("samples", "must be a list of mappings");
   for (const Json& sample : fewshot.samples) {
     if (!sample.is_object()) fields.fail_at("samples", "must be a list of mappings");
   }
@@ -276,8 +303,13 @@ Json without_marks(const Json& value) {
 }
 
 Json dump_of(const Json& mapping, const TaskConfig& config) {
-  Json full = {{"unsafe_code", false},   {"description", ""}, {"target_delimiter", " "}, {"fewshot_delimiter", "\n\n"},
-               {"output_type", "generate_until"}, {"repeats", 1}, {"should_decontaminate", false}};
+  Json full = {{"unsafe_code", false},
+               {"description", ""},
+               {"target_delimiter", " "},
+               {"fewshot_delimiter", "\n\n"},
+               {"output_type", "generate_until"},
+               {"repeats", 1},
+               {"should_decontaminate", false}};
   full.update(mapping);
   full["num_fewshot"] = config.num_fewshot;
   full["generation_kwargs"] = config.generation_kwargs;
@@ -337,8 +369,8 @@ const char* output_type_name(OutputType type) {
 }
 
 TaskConfig make_task_config(const Json& mapping, const std::filesystem::path& file, const TaskOverrides& overrides) {
-  const std::string name = mapping.contains("task") && mapping["task"].is_string() ? mapping["task"].get<std::string>()
-                                                                                    : std::string("?");
+  const std::string name =
+      mapping.contains("task") && mapping["task"].is_string() ? mapping["task"].get<std::string>() : std::string("?");
   const Reader reader(mapping, fmt::format("{}: task {}", file.string(), name));
   if (name == "?") reader.fail_at("task", "must be the task's name");
   refuse_unsupported(reader, mapping);

@@ -200,8 +200,8 @@ class Scanner {
     const bool is_group = entry.kind == EntryKind::kGroup;
     const std::string task = entry.name;
     if (const auto [existing, added] = found.try_emplace(task, std::move(entry)); !added) {
-      skipped_.push_back(fmt::format("{}: {} is already defined by {}", keys.dump(), task,
-                                     existing->second.file.string()));
+      skipped_.push_back(
+          fmt::format("{}: {} is already defined by {}", keys.dump(), task, existing->second.file.string()));
       return;
     }
     const auto tags = keys.find("tag");

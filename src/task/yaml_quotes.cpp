@@ -27,12 +27,13 @@ void append_utf8(std::string& text, uint32_t code_point) {
 
 // The character that a letter after a backslash stands for.
 constexpr std::pair<char, uint32_t> kEscapes[] = {
-    {'0', 0},    {'a', 7},   {'b', 8},   {'t', 9},    {'\t', 9},   {'n', 10},    {'v', 11},    {'f', 12},   {'r', 13},
-    {'e', 27},   {' ', 32},  {'"', 34},  {'/', 47},   {'\\', 92},  {'N', 0x85},  {'_', 0xa0},  {'L', 0x2028}, {'P', 0x2029}};
+    {'0', 0},  {'a', 7},  {'b', 8},  {'t', 9},  {'\t', 9},  {'n', 10},   {'v', 11},   {'f', 12},     {'r', 13},
+    {'e', 27}, {' ', 32}, {'"', 34}, {'/', 47}, {'\\', 92}, {'N', 0x85}, {'_', 0xa0}, {'L', 0x2028}, {'P', 0x2029}};
 
 class QuotedReader {
  public:
-  QuotedReader(std::string_view source, size_t position) : rest_(source.substr(position + 1)), quote_(source[position]) {}
+  QuotedReader(std::string_view source, size_t position)
+      : rest_(source.substr(position + 1)), quote_(source[position]) {}
 
   std::optional<std::string> read() {
     while (!rest_.empty()) {

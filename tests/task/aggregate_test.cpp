@@ -1,11 +1,12 @@
 // Aggregates and standard errors against closed forms and figures of lm-evaluation-harness.
 
+#include "evalmpi/task/aggregate.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "evalmpi/base/error.h"
-#include "evalmpi/task/aggregate.h"
 
 namespace evalmpi::task {
 namespace {
@@ -22,8 +23,8 @@ TEST(Aggregate, ClosedForms) {
   EXPECT_DOUBLE_EQ(aggregate("weighted_perplexity", weighted), std::exp(1.5));
   EXPECT_DOUBLE_EQ(aggregate("bits_per_byte", weighted), 1.5 / std::log(2.0));
   // 2 hits, 1 false alarm, 1 miss, 1 right rejection.
-  const std::vector<Json> classes = {Json::array({1, 1}), Json::array({1, 1}), Json::array({0, 1}),
-                                     Json::array({1, 0}), Json::array({0, 0})};
+  const std::vector<Json> classes = {Json::array({1, 1}), Json::array({1, 1}), Json::array({0, 1}), Json::array({1, 0}),
+                                     Json::array({0, 0})};
   EXPECT_DOUBLE_EQ(aggregate("f1", classes), 4.0 / 6.0);
   EXPECT_DOUBLE_EQ(aggregate("matthews_corrcoef", classes), (2.0 * 1 - 1 * 1) / std::sqrt(3.0 * 3 * 2 * 2));
   EXPECT_DOUBLE_EQ(aggregate("brier_score", {Json::array({1, {0.5, 0.5}}), Json::array({0, {1.0, 0.0}})}), 0.25);

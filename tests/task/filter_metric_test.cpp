@@ -28,7 +28,8 @@ TEST(Filter, SelectionOfRepeats) {
 }
 
 TEST(Filter, TextSteps) {
-  EXPECT_EQ(filtered({{"remove_whitespace", {}}, {"uppercase", {}}, {"take_first", {}}}, {" stra\u00dfe\u3000"}), "STRASSE");
+  EXPECT_EQ(filtered({{"remove_whitespace", {}}, {"uppercase", {}}, {"take_first", {}}}, {" stra\u00dfe\u3000"}),
+            "STRASSE");
   const Json mapping = {{"mapping_dict", {{"a", 1}}}, {"default_value", 0}};
   EXPECT_EQ(filtered({{"lowercase", {}}, {"map", mapping}}, {"A", "B"}), (Json{1, 0}));
 }
@@ -36,7 +37,8 @@ TEST(Filter, TextSteps) {
 TEST(Filter, MultiChoiceFallsBackToTheChoicesThenToAColon) {
   const Json document = {{"choices", {"Guilty", "Guilty of Romance", "Not."}}};
   const std::vector<FilterStep> steps = {
-      {"multi_choice_regex", {{"regex_pattern", R"((\([A-Z]\)))"}, {"ignore_case", true}, {"ignore_punctuation", true}}},
+      {"multi_choice_regex",
+       {{"regex_pattern", R"((\([A-Z]\)))"}, {"ignore_case", true}, {"ignore_punctuation", true}}},
       {"take_first", {}}};
   EXPECT_EQ(filtered(steps, {"It is (C)."}, document), "(C)");
   EXPECT_EQ(filtered(steps, {"surely GUILTY of romance!"}, document), "(B)");

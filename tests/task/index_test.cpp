@@ -17,7 +17,8 @@ const fs::path kBuiltin = EVALMPI_SOURCE_DIR "/configs/tasks";
 
 class Folder {
  public:
-  Folder() : path_(fs::temp_directory_path() / ("evalmpi-index-" + std::to_string(getpid()) + "-" + std::to_string(n_++))) {
+  Folder()
+      : path_(fs::temp_directory_path() / ("evalmpi-index-" + std::to_string(getpid()) + "-" + std::to_string(n_++))) {
     fs::create_directories(path_);
   }
   ~Folder() { fs::remove_all(path_); }
@@ -140,10 +141,11 @@ TEST(Index, GroupsPassSettingsOnAndMembersHaveTheirOwn) {
   Folder folder;
   folder.write("a.yaml", task_text("a", "num_fewshot: 1\n"));
   folder.write("b.yaml", task_text("b"));
-  folder.write("g.yaml",
-               "group: g\ntask:\n  - a\n  - {task: b, num_fewshot: 7}\n"
-               "  - {group: h, task: [{task: c, dataset_path: x/y, test_split: test, doc_to_text: q, doc_to_target: a}]}\n"
-               "num_fewshot: 4\n");
+  folder.write(
+      "g.yaml",
+      "group: g\ntask:\n  - a\n  - {task: b, num_fewshot: 7}\n"
+      "  - {group: h, task: [{task: c, dataset_path: x/y, test_split: test, doc_to_text: q, doc_to_target: a}]}\n"
+      "num_fewshot: 4\n");
   const Selection selection = TaskIndex::scan({folder.path()}).select({"g"});
   EXPECT_EQ(names(selection), (std::vector<std::string>{"a", "b", "g::h::c"}));
   EXPECT_EQ(selection.tasks[0].num_fewshot, 4);

@@ -124,8 +124,9 @@ TEST(ChatTemplates, ExamplesAsTurnsOrInOneMessage) {
             "<user>Q: row 0\nA:<assistant>");
   EXPECT_EQ(turns[0].continuation, "yes");
   options.fewshot_as_multiturn = false;
-  EXPECT_EQ(*make_task(first_n, options, 2).build_all()[0].context,
-            "<system>Be brief.\n\nAbout rows.<user>Q: example 0\nA: yes\n\nQ: example 1\nA: no\n\nQ: row 0\nA:<assistant>");
+  EXPECT_EQ(
+      *make_task(first_n, options, 2).build_all()[0].context,
+      "<system>Be brief.\n\nAbout rows.<user>Q: example 0\nA: yes\n\nQ: example 1\nA: no\n\nQ: row 0\nA:<assistant>");
 }
 
 TEST(ChatTemplates, AStartedAnswerIsContinued) {

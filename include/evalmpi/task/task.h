@@ -36,11 +36,11 @@ struct Instance {
 using ChatTemplate = std::function<std::string(const Json& messages, bool add_generation_prompt)>;
 
 struct TaskOptions {
-  std::optional<double> limit;            // below 1: that fraction of the documents, rounded up; else so many
-  std::vector<int64_t> rows;              // only these rows, in row order; excludes limit
-  std::optional<int64_t> fewshot_seed = 1234;  // nothing: as 1234 (a draw that nobody could repeat is not offered)
+  std::optional<double> limit;                 // below 1: that fraction of the documents, rounded up; else so many
+  std::vector<int64_t> rows;                   // only these rows, in row order; excludes limit
+  std::optional<int64_t> fewshot_seed = 1234;  // nothing: 1234, since a draw that cannot be repeated is no use
   std::string system_instruction;
-  ChatTemplate chat_template;       // empty: plain text
+  ChatTemplate chat_template;        // empty: plain text
   bool fewshot_as_multiturn = true;  // with a chat template: examples as turns, else all in one user message
 };
 

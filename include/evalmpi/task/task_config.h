@@ -88,7 +88,7 @@ struct TaskConfig {
 
 // What the command line changes.
 struct TaskOverrides {
-  std::optional<int> num_fewshot;         // an explicit 0 in the file stays 0
+  std::optional<int> num_fewshot;           // an explicit 0 in the file stays 0
   Json generation_kwargs = Json::object();  // merged over the file's, generate_until only
 };
 
