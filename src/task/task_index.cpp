@@ -112,7 +112,7 @@ class Scanner {
     for (auto& [name, entry] : found) {
       const auto existing = entries_.find(name);
       if (existing != entries_.end() && entry.kind != EntryKind::kTag) {
-        log::info("task {}: {} replaces {}", name, entry.file.string(), existing->second.file.string());
+        log::debug("task {}: {} replaces {}", name, entry.file.string(), existing->second.file.string());
       }
       entries_[name] = std::move(entry);
     }
