@@ -39,7 +39,7 @@ void add_lane(Session& session, std::span<const LayoutPlan::Place> group, std::s
   } else {
     const MPI_Comm comm = create_group(mpi_comm_of(session.world().backend()), ranks, lane % kTagLimit);
     if (ranks.size() == group.size()) {
-      members.push_back(make_mpi_backend(comm));
+      members.push_back(std::make_unique<MpiBackend>(comm));
     } else {
       members = make_mixed_backends(comm, rank_of_member);
     }

@@ -68,7 +68,7 @@ Session Session::start(const Launch& launch) {
   }
   start_mpi(launch);
   state->has_mpi = true;
-  state->world.emplace(make_mpi_backend(duplicate(MPI_COMM_WORLD)));
+  state->world.emplace(std::make_unique<MpiBackend>(duplicate(MPI_COMM_WORLD)));
   state->port.emplace(make_mpi_port(duplicate(MPI_COMM_WORLD)));
   if (state->world->size() > 1) {
     log::set_rank(state->world->rank());
@@ -77,7 +77,7 @@ Session Session::start(const Launch& launch) {
   MPI_Comm local = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, state->world->rank(), MPI_INFO_NULL, &local),
             "MPI_Comm_split_type");
-  Communicator host(make_mpi_backend(local));
+  Communicator host(std::make_unique<MpiBackend>(local));
   state->local_rank = host.rank();
   state->local_size = host.size();
   // A host is known by its lowest rank.

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
 #include <thread>
 
 #include "evalmpi/comm/mesh.h"
@@ -34,10 +36,14 @@ TEST(Session, KnowsItsRanks) {
   Session& session = test_session();
   EXPECT_EQ(session.size(), session.launch().size);
   EXPECT_EQ(session.rank(), session.launch().rank);
-  EXPECT_EQ(session.local_size(), session.size());
-  EXPECT_EQ(session.local_rank(), session.rank());
-  EXPECT_EQ(session.host_index(), 0);
-  EXPECT_EQ(session.host_count(), 1);
+  EXPECT_EQ(session.local_rank(), session.launch().local_rank);
+  const std::vector<std::string> hosts = session.world().all_gather(session.host_name());
+  EXPECT_EQ(std::count(hosts.begin(), hosts.end(), session.host_name()), session.local_size());
+  EXPECT_EQ(static_cast<int>(std::set(hosts.begin(), hosts.end()).size()), session.host_count());
+  EXPECT_EQ(session.world().all_reduce(int64_t{session.host_index()}, Reduce::kMax), session.host_count() - 1);
+  if (session.rank() == 0) {
+    EXPECT_EQ(session.host_index(), 0);
+  }
 }
 
 TEST(Mpi, EveryVerb) {
@@ -46,11 +52,11 @@ TEST(Mpi, EveryVerb) {
 }
 
 TEST(Mpi, CallsOfAFewBytesGiveTheSame) {
-  Communicator group(make_mpi_backend(copy_of_world(), 7));
+  Communicator group(std::make_unique<MpiBackend>(copy_of_world(), 7));
   check_numbers(group);
   check_bytes(group);
   EXPECT_EQ(wrong_sums(group, 103), 0);
-  Communicator larger(make_mpi_backend(copy_of_world(), 10000));
+  Communicator larger(std::make_unique<MpiBackend>(copy_of_world(), 10000));
   check_group(larger);
 }
 
