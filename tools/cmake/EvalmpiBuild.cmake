@@ -4,7 +4,6 @@
 set(EVALMPI_MODULES base device comm store text net data ops model engine task remote job eval tune
     sweep report cli)
 # A module appears here once its folder exists.
-list(FILTER EVALMPI_MODULES INCLUDE REGEX ".")
 foreach(module IN LISTS EVALMPI_MODULES)
   if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/src/${module}/CMakeLists.txt")
     list(REMOVE_ITEM EVALMPI_MODULES ${module})
