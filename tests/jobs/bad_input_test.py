@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import time
 import unittest
 
 import support
@@ -136,7 +137,7 @@ class BadInput(support.JobTest):
                                                "--token-budget", "8"]),
                                  cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while first.poll() is None and not os.path.exists(self.path("run/output.lock")):
-            pass
+            time.sleep(0.005)  # the run needs the cores
         self.evaluate_badly(73, [str(first.pid)])
         first.communicate(timeout=100)
         self.assertEqual(first.returncode, 0)

@@ -3,6 +3,7 @@ import glob
 import os
 import signal
 import subprocess
+import time
 import unittest
 
 import support
@@ -68,7 +69,7 @@ class Invariance(support.JobTest):
         started = subprocess.Popen(self.command(arguments, ranks), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    text=True)
         while started.poll() is None and bytes_in(os.path.join(output, "log")) < 20_000:
-            pass
+            time.sleep(0.005)  # the ranks need the cores
         for pid in processes_of(support.EVALMPI, output):
             os.kill(pid, signal.SIGKILL)
             break
