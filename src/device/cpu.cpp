@@ -1,5 +1,6 @@
 #include "evalmpi/device/cpu.h"
 
+#include <malloc.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -229,6 +231,12 @@ Memory memory() {
   const std::string meminfo = read_text("/proc/meminfo");
   const Memory host{meminfo_bytes(meminfo, "MemTotal"), meminfo_bytes(meminfo, "MemAvailable")};
   return memory_within_cgroups(host, read_text("/proc/self/cgroup"), "/sys/fs/cgroup");
+}
+
+void keep_freed_memory() {
+  constexpr int kLargestOnHeap = 32 << 20;  // the most that glibc accepts
+  constexpr int kNeverTrim = std::numeric_limits<int>::max();
+  EVALMPI_CHECK(::mallopt(M_MMAP_THRESHOLD, kLargestOnHeap) == 1 && ::mallopt(M_TRIM_THRESHOLD, kNeverTrim) == 1);
 }
 
 std::string cpu_model() {

@@ -1,6 +1,7 @@
 #include "replica.h"
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/device/cpu.h"
 #include "evalmpi/job/worker.h"
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
@@ -9,7 +10,9 @@
 
 namespace evalmpi::eval {
 
-LocalReplicas::LocalReplicas(comm::Mesh& mesh, ReplicaOptions options) : mesh_(mesh), options_(std::move(options)) {}
+LocalReplicas::LocalReplicas(comm::Mesh& mesh, ReplicaOptions options) : mesh_(mesh), options_(std::move(options)) {
+  device::keep_freed_memory();
+}
 
 LocalReplicas::~LocalReplicas() {
   for (std::thread& loader : loaders_) loader.join();

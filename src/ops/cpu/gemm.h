@@ -17,7 +17,7 @@ inline int64_t columns_of(const GemmTask& t, int64_t p) {
 }
 
 // Rows [row, row + rows) of x and a few successive blocks of K, packed: block b at packed + b * rows * kBlockStride.
-// Few rows take many blocks, so that a panel is read from its first to its last term; many rows take one.
+// Few rows take many blocks, so that a panel is read from its first to its last term; many rows take fewer.
 struct PackedRows {
   int64_t row, rows;
   int64_t k_begin, k_end;
@@ -54,18 +54,18 @@ void multiply_partial_panel(int rows, Product<Weight> p, int64_t columns, float*
   for (int r = 0; r < rows; ++r) store_first(y + r * y_step, load(tile + r * kPanel), columns);
 }
 
-// One block of K for all packed rows and the panels [panel, end).
+// All packed terms of one tile of rows for the panels [panel, end): its outputs stay in the first cache meanwhile
+// (with the loops over tiles inside those over blocks of K: 91 instead of 97 GFLOP/s at 1,024 rows).
 template <class Weight>
-void multiply_strip(const GemmTask& t, const PackedRows& x, int64_t k, int64_t panel, int64_t end) {
-  const int64_t depth = x.k_end - k < kBlock ? x.k_end - k : kBlock;
+void multiply_tile_by_strip(const GemmTask& t, const PackedRows& x, int64_t begin, int rows, int64_t panel,
+                            int64_t end) {
   const int64_t columns = (end - 1 - panel) * kPanel + columns_of(t, end - 1);
   const int64_t full_end = columns % kPanel == 0 ? end : end - 1;
-  const float* packed = x.packed + (k - x.k_begin) / kBlock * x.rows * kBlockStride;
-  const Tiling tiling(x.rows);
-  for (int64_t tile = 0; tile < tiling.tiles; ++tile) {
-    const int rows = tiling.size(tile);
-    float* y = t.y + (x.row + tiling.begin(tile)) * t.y_step + (panel - t.panel_begin) * kPanel;
-    Product<Weight> p = {.a = packed + tiling.begin(tile) * kBlockStride,
+  float* y = t.y + (x.row + begin) * t.y_step + (panel - t.panel_begin) * kPanel;
+  const float* packed = x.packed + begin * kBlockStride;
+  for (int64_t k = x.k_begin; k < x.k_end; k += kBlock, packed += x.rows * kBlockStride) {
+    const int64_t depth = x.k_end - k < kBlock ? x.k_end - k : kBlock;
+    Product<Weight> p = {.a = packed,
                          .b = static_cast<const Weight*>(t.panels) + (panel * t.depth + k) * kPanel,
                          .k_step = kPanel,
                          .panel_step = t.depth * kPanel,
@@ -82,15 +82,17 @@ void multiply_strip(const GemmTask& t, const PackedRows& x, int64_t k, int64_t p
       p.out += (full_end - panel) * kPanel;
       multiply_partial_panel(rows, p, columns_of(t, full_end), t.scratch);
     }
-    if (k + depth == t.depth && t.bias != nullptr) add_bias(t.bias + panel * kPanel, rows, columns, y, t.y_step);
   }
+  if (x.k_end == t.depth && t.bias != nullptr) add_bias(t.bias + panel * kPanel, rows, columns, y, t.y_step);
 }
 
 template <class Weight>
 void multiply_packed(const GemmTask& t, const PackedRows& x) {
+  const Tiling tiling(x.rows);
   for (int64_t panel = t.panel_begin; panel < t.panel_end; panel += kStrip) {
     const int64_t end = panel + kStrip < t.panel_end ? panel + kStrip : t.panel_end;
-    for (int64_t k = x.k_begin; k < x.k_end; k += kBlock) multiply_strip<Weight>(t, x, k, panel, end);
+    for (int64_t tile = 0; tile < tiling.tiles; ++tile)
+      multiply_tile_by_strip<Weight>(t, x, tiling.begin(tile), tiling.size(tile), panel, end);
   }
 }
 
@@ -105,7 +107,7 @@ template <class Weight>
 void gemm_of(const GemmTask& t) {
   for (int64_t row = 0; row < t.rows; row += kRowBlock) {
     const int64_t rows = t.rows - row < kRowBlock ? t.rows - row : kRowBlock;
-    const int64_t k_step = kRowBlock / rows * kBlock;
+    const int64_t k_step = kPackedBlocks / rows * kBlock;
     for (int64_t k = 0; k < t.depth; k += k_step) {
       const PackedRows x = {.row = row,
                             .rows = rows,

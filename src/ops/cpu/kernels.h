@@ -16,8 +16,9 @@ inline constexpr int64_t kPanel = 16;
 inline constexpr int64_t kBlock = 256;
 // Floats between rows of a packed block: not a multiple of 1 KiB, so that rows fall into different cache sets.
 inline constexpr int64_t kBlockStride = kBlock + 16;
-// Rows of x times blocks of K that are packed together.
-inline constexpr int64_t kRowBlock = 336;
+// Rows of x that are packed together, and the most rows times blocks of K: these stay in the second cache.
+inline constexpr int64_t kRowBlock = 168;
+inline constexpr int64_t kPackedBlocks = 4 * kRowBlock;
 // Query rows that attend together, at most, in any table.
 inline constexpr int64_t kMaxTileRows = 14;
 // Vocabulary columns summarised together, counted from the shard's start.
@@ -47,8 +48,8 @@ struct GemmTask {
 };
 
 constexpr int64_t gemm_scratch_floats(int64_t rows, int64_t depth) {
-  const int64_t blocks = (depth + kBlock - 1) / kBlock, packed = rows * blocks;
-  return (packed < kRowBlock ? packed : kRowBlock) * kBlockStride + kMaxTileRows * kPanel;
+  const int64_t blocks = (depth + kBlock - 1) / kBlock, packed = (rows < kRowBlock ? rows : kRowBlock) * blocks;
+  return (packed < kPackedBlocks ? packed : kPackedBlocks) * kBlockStride + kMaxTileRows * kPanel;
 }
 
 // Rows of one span and the query heads of one KV head.
