@@ -111,6 +111,15 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void MappedFile::forget(std::string_view part) const {
+  if (part.empty()) return;
+  static const auto page_bytes = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(part.data()) / page_bytes * page_bytes;
+  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size());
+  // Only advice: the map is private and never written, so its pages can be had again.
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_bytes_);
 }

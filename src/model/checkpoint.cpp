@@ -133,4 +133,9 @@ at::Tensor Checkpoint::read(const std::string& name, const std::vector<int64_t>&
   return joined;
 }
 
+void Checkpoint::forget(const std::string& name) const {
+  const TensorEntry* entry = find(name);
+  if (entry != nullptr) maps_[entry->file].forget(entry->bytes);
+}
+
 }  // namespace evalmpi::model

@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kBlockBytes = size_t{64} << 20;
 
 struct Block {
+  const MappedFile* file;
   std::string_view bytes;
   Hash128 hash;
 };
@@ -23,7 +24,10 @@ struct Block {
 void hash_blocks(std::vector<Block>& blocks, int threads) {
   std::atomic<size_t> next{0};
   const auto work = [&] {
-    for (size_t i = next++; i < blocks.size(); i = next++) blocks[i].hash = hash128(blocks[i].bytes);
+    for (size_t i = next++; i < blocks.size(); i = next++) {
+      blocks[i].hash = hash128(blocks[i].bytes);
+      blocks[i].file->forget(blocks[i].bytes);
+    }
   };
   const size_t helpers = std::min(blocks.size(), static_cast<size_t>(std::max(threads, 1))) - (blocks.empty() ? 0 : 1);
   std::vector<std::jthread> team;
@@ -37,6 +41,7 @@ Hash128 model_digest(const std::filesystem::path& folder, int threads) {
   const std::string config = read_file(folder / "config.json", uint64_t{16} << 20);
   const Checkpoint checkpoint(folder);
   std::vector<MappedFile> maps;
+  maps.reserve(checkpoint.files().size());  // blocks point into it
   std::vector<Block> blocks;
   Hasher hasher;
   hasher.add(std::string_view("evalmpi model 1")).add(config).add(checkpoint.files().size());
@@ -45,7 +50,7 @@ Hash128 model_digest(const std::filesystem::path& folder, int threads) {
     const std::string_view bytes = maps.back().bytes();
     hasher.add(bytes.size());
     for (size_t begin = 0; begin < bytes.size(); begin += kBlockBytes) {
-      blocks.push_back({bytes.substr(begin, kBlockBytes), {}});
+      blocks.push_back({&maps.back(), bytes.substr(begin, kBlockBytes), {}});
     }
   }
   hash_blocks(blocks, threads);

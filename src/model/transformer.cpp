@@ -171,7 +171,10 @@ ops::KeyValueStore Transformer::make_key_value_store(int64_t paths) const {
 
 at::Tensor Transformer::embed(const Segment& segment, comm::Communicator& tp) const {
   for (const int32_t id : segment.ids) check_token(id, spec());
-  return tp.all_reduce_sum(ops::embedding(weights_->embedding_VD, borrow(segment.ids), weights_->shard.vocab.begin));
+  const at::Tensor ids_T = borrow(segment.ids);
+  const int64_t first_id = weights_->shard.vocab.begin;
+  return tp.all_reduce_sum(spec().tied_head ? ops::embedding(weights_->head_VD, ids_T, first_id)
+                                            : ops::embedding(weights_->embedding_VD, ids_T, first_id));
 }
 
 at::Tensor Transformer::run_layers(at::Tensor hidden_TD, const Segment& segment, int64_t first, int64_t last,

@@ -70,9 +70,9 @@ class Loader {
       } else {
         place_in_layer(row, shard, weights_.layers[static_cast<size_t>(row.layer)]);
       }
+      checkpoint_.forget(row.source_name);
       if (options_.progress) options_.progress(checkpoint_.bytes_read(), total_bytes);
     }
-    if (weights_.spec.tied_head) weights_.head_VD = ops::PackedLinear::pack(weights_.embedding_VD);
     weights_.bytes_read = checkpoint_.bytes_read();
   }
 
@@ -138,7 +138,13 @@ class Loader {
 
   void place_outside(const TensorRow& row, const at::Tensor& shard) const {
     switch (row.slot) {
-      case Slot::kEmbedding: weights_.embedding_VD = owned(shard, shard.scalar_type()); break;
+      case Slot::kEmbedding:
+        if (weights_.spec.tied_head) {
+          weights_.head_VD = ops::PackedLinear::pack(shard);
+        } else {
+          weights_.embedding_VD = owned(shard, shard.scalar_type());
+        }
+        break;
       case Slot::kFinalNorm: set_norm(weights_.final_norm, row.part, shard); break;
       case Slot::kHead: weights_.head_VD = ops::PackedLinear::pack(shard); break;
       default: fail(ExitCode::kInternal, "{}: not outside the layers", row.name);

@@ -59,6 +59,8 @@ TEST_F(Folder, map_shows_the_bytes_of_the_file) {
   write_file_atomically(path_ / "a", "some bytes");
   MappedFile first(path_ / "a");
   const MappedFile moved(std::move(first));
+  moved.forget(moved.bytes());
+  moved.forget({});
   EXPECT_EQ(moved.bytes(), "some bytes");
   write_file_atomically(path_ / "empty", "");
   EXPECT_EQ(MappedFile(path_ / "empty").bytes(), "");

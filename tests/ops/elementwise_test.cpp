@@ -192,5 +192,18 @@ TEST(Embedding, gives_zero_rows_for_other_shards) {
   }
 }
 
+// 37 rows: the last panel of 16 is not full.
+TEST(Embedding, of_a_packed_weight_has_the_bits_of_the_plain_one) {
+  const at::Tensor ids = at::empty({5}, at::kInt);
+  const int32_t chosen[] = {100, 136, 115, 99, 137};
+  std::copy_n(chosen, 5, ids.mutable_data_ptr<int32_t>());
+  for (at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    const at::Tensor weight = random_tensor({37, 21}, 14).to(type);
+    EXPECT_TRUE(same_bits(ops::embedding(PackedLinear::pack(weight), ids, 100), ops::embedding(weight, ids, 100)));
+    const PackedLinear none = PackedLinear::pack(weight.narrow(0, 0, 0));
+    EXPECT_TRUE(same_bits(ops::embedding(none, ids, 100), at::zeros({5, 21})));
+  }
+}
+
 }  // namespace
 }  // namespace evalmpi::ops

@@ -33,6 +33,8 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
   std::string_view bytes() const { return {data_, size_bytes_}; }
+  // Gives back the memory that holds `part` of bytes(); reading it again is right, and reads the file again.
+  void forget(std::string_view part) const;
 
  private:
   const char* data_ = nullptr;

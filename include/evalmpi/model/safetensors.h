@@ -51,6 +51,9 @@ class Checkpoint {
   at::Tensor read(const std::string& name, const std::vector<int64_t>& shape, int64_t dim,
                   const std::vector<Range>& ranges) const;
 
+  // Gives back the memory that reading `name` took; tensors of read() that view the map read the file again.
+  void forget(const std::string& name) const;
+
   uint64_t bytes_read() const { return bytes_read_; }  // by read(), so far
 
  private:

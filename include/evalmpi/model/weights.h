@@ -71,10 +71,10 @@ class Weights {
  public:
   ModelSpec spec;
   RankShard shard;
-  at::Tensor embedding_VD;  // this place's vocabulary rows, in the files' dtype
+  at::Tensor embedding_VD;  // this place's vocabulary rows, in the files' dtype; undefined when tied: then head_VD is it
   std::vector<LayerWeights> layers;
   Norm final_norm;
-  ops::PackedLinear head_VD;  // this place's vocabulary rows; of the embedding when tied
+  ops::PackedLinear head_VD;  // this place's vocabulary rows
   at::Tensor rotary_cos_PR;   // float32 [positions, rotary dims / 2]
   at::Tensor rotary_sin_PR;
   uint64_t bytes_read = 0;  // from files, by this place

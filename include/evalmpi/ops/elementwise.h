@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "evalmpi/ops/linear.h"
+
 namespace evalmpi::ops {
 
 // x / sqrt(mean(x^2) + eps) * weight, per row (Llama's order: normalise in float32, then scale).
@@ -29,5 +31,7 @@ at::Tensor gelu(const at::Tensor& x_TF, Gelu kind);
 // Rows of weight_VD for ids in [first_id, first_id + V); other ids give zero rows (another shard's). The result is
 // float32.
 at::Tensor embedding(const at::Tensor& weight_VD, const at::Tensor& ids_T, int64_t first_id);
+// The same from the head's packed weight, for models that tie the two. ids_T int32.
+at::Tensor embedding(const PackedLinear& weight_VD, const at::Tensor& ids_T, int64_t first_id);
 
 }  // namespace evalmpi::ops
