@@ -44,6 +44,12 @@ void copy_keys(const float* from, float* to, int64_t length, int64_t head_dim) {
     std::copy_n(from + whole * head_dim + d * kPanel, length - whole, to + whole * head_dim + d * kPanel);
 }
 
+// Copies positions [0, length) of one head of one layer from a path to another.
+void copy_head(const KeyValueStore::Storage& store, int64_t layer, int32_t from, int32_t to, int64_t head, int64_t length) {
+  copy_keys(store.keys(layer, from, head), store.keys(layer, to, head), length, store.head_dim);
+  std::copy_n(store.values(layer, from, head), length * store.value_step, store.values(layer, to, head));
+}
+
 struct Call {
   const float *q, *k, *v;
   float* out;
@@ -70,6 +76,7 @@ void attend_spans(const Call& call, int64_t head, std::span<const int32_t> query
   const int64_t step = call.query_heads * call.head_dim;
   for (const AttentionSpan& span : call.spans) {
     if (span.length == 0) continue;
+    if (span.fork >= 0 && span.fork != span.path) copy_head(call.store, call.layer, span.fork, span.path, head, span.start);
     write_span(call, span, head);
     if (query_heads.empty()) continue;
     cpu_kernels().attend(
@@ -98,8 +105,10 @@ void admit_spans(std::span<const AttentionSpan> spans, int64_t rows, int64_t lay
   for (const AttentionSpan& span : spans) {
     EVALMPI_CHECK(span.path >= 0 && span.path < storage.paths && span.start >= 0 && span.length >= 0);
     EVALMPI_CHECK(span.row >= 0 && int64_t{span.row} + span.length <= rows);
-    int64_t& length = storage.layers[layer].length_of_path[span.path];
-    EVALMPI_CHECK(span.start <= length);
+    std::vector<int64_t>& lengths = storage.layers[layer].length_of_path;
+    EVALMPI_CHECK(span.fork >= -1 && span.fork < storage.paths);
+    int64_t& length = lengths[span.path];
+    EVALMPI_CHECK(span.start <= (span.fork >= 0 ? lengths[span.fork] : length));
     if (span.length > 0) length = int64_t{span.start} + span.length;
     needed = std::max(needed, length);
   }
@@ -152,10 +161,7 @@ void KeyValueStore::copy_path(int32_t from, int32_t to, int64_t length) {
     std::vector<int64_t>& lengths = s.layers[layer].length_of_path;
     EVALMPI_CHECK(length <= lengths[from]);
     lengths[to] = length;
-    for (int64_t head = 0; head < s.kv_heads; ++head) {
-      copy_keys(s.keys(layer, from, head), s.keys(layer, to, head), length, s.head_dim);
-      std::copy_n(s.values(layer, from, head), length * s.value_step, s.values(layer, to, head));
-    }
+    for (int64_t head = 0; head < s.kv_heads; ++head) copy_head(s, static_cast<int64_t>(layer), from, to, head, length);
   }
 }
 

@@ -183,6 +183,29 @@ TEST(Attention, paths_are_independent_and_can_be_copied) {
   EXPECT_EQ(store.bytes(), 3 * 4 * 1008 * (12 + 16) * 4);
 }
 
+TEST(Attention, a_span_may_fork_off_a_path_that_the_same_call_writes) {
+  for (const Heads& heads : kHeads) {
+    const Sequence first = random_sequence(heads, 40, 11), second = random_sequence(heads, 30, 14);
+    const auto spliced = [&](int64_t shared) {
+      const Sequence a = first.rows(0, shared), b = second.rows(0, 20);
+      return Sequence{at::cat({a.q, b.q}, 0), at::cat({a.k, b.k}, 0), at::cat({a.v, b.v}, 0)};
+    };
+    KeyValueStore store(1, 3, heads.kv, heads.dim);
+    attend(heads, second, {{.path = 2, .start = 0, .row = 0, .length = 30}}, store);  // left behind from earlier
+    const Sequence rows{at::cat({first.q, second.rows(0, 20).q, second.rows(0, 20).q}, 0),
+                        at::cat({first.k, second.rows(0, 20).k, second.rows(0, 20).k}, 0),
+                        at::cat({first.v, second.rows(0, 20).v, second.rows(0, 20).v}, 0)};
+    const at::Tensor out = attend(heads, rows,
+                                  {{.path = 0, .start = 0, .row = 0, .length = 40},
+                                   {.path = 2, .start = 37, .row = 40, .length = 20, .fork = 0},
+                                   {.path = 1, .start = 16, .row = 60, .length = 20, .fork = 2}},
+                                  store);
+    EXPECT_TRUE(same_bits(out.narrow(0, 0, 40), attend_whole(heads, first)));
+    EXPECT_TRUE(same_bits(out.narrow(0, 40, 20), attend_whole(heads, spliced(37)).narrow(0, 37, 20)));
+    EXPECT_TRUE(same_bits(out.narrow(0, 60, 20), attend_whole(heads, spliced(16)).narrow(0, 16, 20)));
+  }
+}
+
 TEST(Attention, any_map_of_query_heads_and_threads_give_the_same_bits) {
   const Heads heads = {6, 3, 16};
   const Sequence s = random_sequence(heads, 33, 12);

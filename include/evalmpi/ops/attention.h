@@ -6,7 +6,8 @@
 // is a run of new rows that continues a path at absolute position `start`: its keys and values are written
 // there first, then each of its rows attends to positions 0 .. its own. Spans are processed in order, so a tree
 // of tokens is its depth-first list of spans on one path (a child overwrites what an earlier sibling left
-// behind), and a batch of sequences is one span on each of several paths.
+// behind), and a batch of sequences is one span on each of several paths. A span may fork off another path: what it
+// continues is then copied from there first, also where an earlier span of the same call has just written it.
 
 #include <ATen/core/Tensor.h>
 
@@ -21,6 +22,7 @@ struct AttentionSpan {
   int32_t start = 0;   // absolute position of the first row
   int32_t row = 0;     // first row of q, k, v
   int32_t length = 0;  // rows
+  int32_t fork = -1;   // a path whose positions [0, start) become those of `path` first; -1: none
 };
 
 // Keys and values of `paths` paths for all layers of one place, packed for the kernel, float32. Grows on demand.
