@@ -56,8 +56,9 @@ Plan plan_generations(std::span<const GenerateRequest> requests, const Generatio
     PlannedChunk planned;
     planned.prefix = trunk_hash(chunk.trunk);
     planned.cost_tokens = tokens;
+    planned.trunk_tokens = trunk_tokens;
     plan.planned_tokens += own_tokens + (trunks.insert(planned.prefix).second ? trunk_tokens : 0);
-    planned.payload = encode(Chunk(std::move(chunk)));
+    planned.payload = [bytes = encode(Chunk(std::move(chunk)))] { return bytes; };
     plan.chunks.push_back(std::move(planned));
   }
   return plan;

@@ -235,7 +235,7 @@ void Run::plan_tasks() {
       published_.tokens.distinct += planned.distinct_tokens;
       std::vector<job::WorkItem> items;
       for (engine::PlannedChunk& chunk : planned.plan.chunks) {
-        items.push_back({std::move(chunk.payload), chunk.prefix, chunk.cost_tokens});
+        items.push_back({{}, chunk.prefix, chunk.cost_tokens, chunk.trunk_tokens, std::move(chunk.payload)});
       }
       published_.task_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
       state.requests.tokens = {};

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 
 #include "evalmpi/base/bytes.h"
 #include "evalmpi/base/error.h"
@@ -21,13 +22,30 @@ struct Encoded {
   std::vector<int64_t> token_begin{0};
 };
 
-void append(Encoded& to, const Encoded& from) {
-  to.position.insert(to.position.end(), from.position.begin(), from.position.end());
-  to.index.insert(to.index.end(), from.index.begin(), from.index.end());
-  to.targets.insert(to.targets.end(), from.targets.begin(), from.targets.end());
-  const auto offset = static_cast<int64_t>(to.tokens.size());
-  to.tokens.insert(to.tokens.end(), from.tokens.begin(), from.tokens.end());
-  for (size_t i = 1; i < from.token_begin.size(); ++i) to.token_begin.push_back(offset + from.token_begin[i]);
+// Gives all of `parts` in order and frees each as soon as it is taken over.
+Encoded joined(std::vector<Encoded> parts) {
+  if (parts.size() == 1) return std::move(parts.front());
+  Encoded all;
+  size_t requests = 0, tokens = 0;
+  for (const Encoded& part : parts) {
+    requests += part.targets.size();
+    tokens += part.tokens.size();
+  }
+  all.position.reserve(requests);
+  all.index.reserve(requests);
+  all.targets.reserve(requests);
+  all.token_begin.reserve(requests + 1);
+  all.tokens.reserve(tokens);
+  for (Encoded& part : parts) {
+    const Encoded from = std::exchange(part, {});
+    all.position.insert(all.position.end(), from.position.begin(), from.position.end());
+    all.index.insert(all.index.end(), from.index.begin(), from.index.end());
+    all.targets.insert(all.targets.end(), from.targets.begin(), from.targets.end());
+    const auto offset = static_cast<int64_t>(all.tokens.size());
+    all.tokens.insert(all.tokens.end(), from.tokens.begin(), from.tokens.end());
+    for (size_t i = 1; i < from.token_begin.size(); ++i) all.token_begin.push_back(offset + from.token_begin[i]);
+  }
+  return all;
 }
 
 Encoded encode_documents(const task::Task& task, const PromptEncoder& encoder,
@@ -85,9 +103,7 @@ Encoded encode_slice(const task::Task& task, const PromptEncoder& encoder,
   work();
   for (std::thread& helper : helpers) helper.join();
   if (failure) std::rethrow_exception(failure);
-  Encoded all;
-  for (const Encoded& part : encoded) append(all, part);
-  return all;
+  return joined(std::move(encoded));
 }
 
 std::string to_bytes(const Encoded& encoded) {
@@ -109,10 +125,34 @@ Encoded from_bytes(std::string_view bytes) {
   return encoded;
 }
 
-Hash128 request_key(const Hash128& model_id, const Hash128& settings, std::span<const int32_t> tokens, int32_t targets) {
+Hash128 request_key(const Hash128& model_id, const Hash128& settings, std::span<const int32_t> tokens,
+                    int32_t targets) {
   Hasher hasher;
   hasher.add(model_id).add(settings).add(static_cast<uint64_t>(targets)).add(static_cast<uint64_t>(tokens.size()));
   return hasher.add_raw(std::as_bytes(tokens)).finish();
+}
+
+engine::ScoreTable scores_of(const TaskRequests& requests, std::span<const size_t> chosen) {
+  engine::ScoreTable table{requests.tokens, {}};
+  table.rows.reserve(chosen.size());
+  for (const size_t i : chosen) {
+    const int64_t begin = requests.token_begin[i];
+    table.rows.push_back(
+        {requests.keys[i], begin, static_cast<int32_t>(requests.token_begin[i + 1] - begin), requests.targets[i]});
+  }
+  return table;
+}
+
+std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests, std::span<const size_t> chosen,
+                                                    const GenerationPlan& generation) {
+  std::vector<engine::GenerateRequest> prompts;
+  for (const size_t i : chosen) {
+    const auto begin = requests.tokens->begin();
+    prompts.push_back({requests.keys[i],
+                       {begin + requests.token_begin[i], begin + requests.token_begin[i + 1]},
+                       generation.max_new_tokens});
+  }
+  return prompts;
 }
 
 }  // namespace
@@ -120,58 +160,58 @@ Hash128 request_key(const Hash128& model_id, const Hash128& settings, std::span<
 TaskRequests encode_task(comm::Communicator& world, const task::Task& task, const PromptEncoder& encoder,
                          const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads) {
   const auto documents = static_cast<int64_t>(task.evaluated_rows().size());
-  const Encoded mine = comm::run_together(world, fmt::format("prompts of {}", task.name()), [&] {
+  Encoded mine = comm::run_together(world, fmt::format("prompts of {}", task.name()), [&] {
     const int64_t first = documents * world.rank() / world.size();
     const int64_t last = documents * (world.rank() + 1) / world.size();
     return encode_slice(task, encoder, generation, first, last, threads);
   });
-  Encoded all;
-  for (const std::string& slice : world.gather(to_bytes(mine), 0)) append(all, from_bytes(slice));
+  const bool is_root = world.rank() == 0;
+  std::vector<std::string> slices = world.gather(is_root ? std::string() : to_bytes(mine), 0);
+  if (!is_root) return {};
+  std::vector<Encoded> parts;
+  parts.push_back(std::move(mine));
+  for (size_t rank = 1; rank < slices.size(); ++rank) parts.push_back(from_bytes(std::exchange(slices[rank], {})));
+  Encoded all = joined(std::move(parts));
   TaskRequests requests;
   requests.position = std::move(all.position);
   requests.index = std::move(all.index);
   requests.targets = std::move(all.targets);
-  requests.tokens = std::move(all.tokens);
   requests.token_begin = std::move(all.token_begin);
   const Hash128 settings = generation ? generation->digest() : Hash128{};
   for (size_t i = 0; i < requests.targets.size(); ++i) {
     const auto begin = requests.token_begin[i];
-    const auto tokens = std::span(requests.tokens).subspan(begin, requests.token_begin[i + 1] - begin);
+    const auto tokens = std::span(all.tokens).subspan(begin, requests.token_begin[i + 1] - begin);
     requests.keys.push_back(request_key(model_id, settings, tokens, requests.targets[i]));
   }
+  requests.tokens = std::make_shared<const std::vector<int32_t>>(std::move(all.tokens));
   return requests;
 }
 
 PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
                       int64_t token_budget, const std::function<bool(const Hash128&)>& is_known) {
   PlannedTask planned;
-  std::vector<engine::ScoreRequest> scores, missing_scores;
-  std::vector<engine::GenerateRequest> generations, missing_generations;
-  std::unordered_set<Hash128> seen;
+  std::vector<size_t> distinct, missing;  // requests
+  std::unordered_set<Hash128> seen(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
-    const auto begin = requests.tokens.begin() + requests.token_begin[i];
-    const auto end = requests.tokens.begin() + requests.token_begin[i + 1];
-    planned.naive_tokens += end - begin - (requests.targets[i] > 0 ? 1 : 0);
+    planned.naive_tokens += requests.token_begin[i + 1] - requests.token_begin[i] - (requests.targets[i] > 0 ? 1 : 0);
     if (!seen.insert(requests.keys[i]).second) continue;
-    const bool is_missing = !is_known(requests.keys[i]);
-    if (is_missing) planned.missing.push_back(requests.keys[i]);
-    if (requests.targets[i] > 0) {
-      scores.push_back({requests.keys[i], {begin, end}, requests.targets[i]});
-      if (is_missing) missing_scores.push_back(scores.back());
-    } else {
-      generations.push_back({requests.keys[i], {begin, end}, generation.value().max_new_tokens});
-      if (is_missing) missing_generations.push_back(generations.back());
-    }
+    distinct.push_back(i);
+    if (is_known(requests.keys[i])) continue;
+    missing.push_back(i);
+    planned.missing.push_back(requests.keys[i]);
   }
-  const bool all_missing = planned.missing.size() == seen.size();
+  const bool all_missing = missing.size() == distinct.size();
   if (generation) {
-    planned.plan = engine::plan_generations(missing_generations, generation->settings, kSlots, token_budget);
-    planned.distinct_tokens = all_missing ? planned.plan.distinct_tokens
-        : engine::plan_generations(generations, generation->settings, kSlots, token_budget).distinct_tokens;
+    const auto plan = [&](std::span<const size_t> chosen) {
+      return engine::plan_generations(generations_of(requests, chosen, *generation), generation->settings, kSlots,
+                                      token_budget);
+    };
+    planned.plan = plan(missing);
+    planned.distinct_tokens = all_missing ? planned.plan.distinct_tokens : plan(distinct).distinct_tokens;
   } else {
-    planned.plan = engine::plan_scores(missing_scores, token_budget);
+    planned.plan = engine::plan_scores(scores_of(requests, missing), token_budget);
     planned.distinct_tokens =
-        all_missing ? planned.plan.distinct_tokens : engine::plan_scores(scores, token_budget).distinct_tokens;
+        all_missing ? planned.plan.distinct_tokens : engine::count_distinct_tokens(scores_of(requests, distinct));
   }
   return planned;
 }

@@ -3,6 +3,8 @@
 // A task as token requests: each rank encodes a slice of its documents, rank 0 gets them all.
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -22,7 +24,8 @@ struct TaskRequests {
   std::vector<int32_t> position;  // of the document among the evaluated ones
   std::vector<int32_t> index;
   std::vector<Hash128> keys;
-  std::vector<int32_t> tokens;  // of request i: [token_begin[i], token_begin[i + 1])
+  // Of request i: [token_begin[i], token_begin[i + 1]). Chunks that are not made yet share them.
+  std::shared_ptr<const std::vector<int32_t>> tokens;
   std::vector<int64_t> token_begin{0};
   std::vector<int32_t> targets;  // 0: a generation
   size_t size() const { return keys.size(); }
@@ -37,12 +40,12 @@ TaskRequests encode_task(comm::Communicator& world, const task::Task& task, cons
 
 // Chunks for the requests whose key is_missing, each key once, and the token counts of all requests.
 struct PlannedTask {
-  engine::Plan plan;               // of what is missing
-  std::vector<Hash128> missing;    // keys, each once
-  int64_t naive_tokens = 0;        // of all requests
+  engine::Plan plan;             // of what is missing
+  std::vector<Hash128> missing;  // keys, each once
+  int64_t naive_tokens = 0;      // of all requests
   int64_t distinct_tokens = 0;
 };
-PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation, int64_t token_budget,
-                      const std::function<bool(const Hash128&)>& is_known);
+PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
+                      int64_t token_budget, const std::function<bool(const Hash128&)>& is_known);
 
 }  // namespace evalmpi::eval

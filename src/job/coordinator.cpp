@@ -29,6 +29,10 @@ Coordinator::Coordinator(comm::MessagePort& port, WorkQueue& queue, const StopFl
   EVALMPI_CHECK(options_.num_workers > 0 && options_.num_workers <= wire::kMaxWorkers);
   EVALMPI_CHECK(options_.on_record != nullptr);
   workers_.resize(static_cast<size_t>(options_.num_workers));
+  if (!options_.replica_of_worker.empty()) {
+    EVALMPI_CHECK(options_.replica_of_worker.size() == workers_.size());
+    queue_.set_replicas(options_.replica_of_worker);
+  }
   thread_ = std::thread([this] { serve(); });
 }
 
@@ -124,6 +128,7 @@ void Coordinator::remove(Worker& worker) {
   if (std::exchange(worker.has_left, true)) return;
   num_left_ += 1;
   worker.is_waiting = false;
+  queue_.release(static_cast<int>(&worker - workers_.data()));
   for (const InFlight& flight : worker.in_flight) queue_.abandon(flight.item);
   worker.in_flight.clear();
 }

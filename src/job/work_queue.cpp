@@ -1,5 +1,6 @@
 #include "evalmpi/job/work_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "evalmpi/base/error.h"
@@ -11,16 +12,24 @@ constexpr Hash128 kNoPrefix{};
 
 }  // namespace
 
+void WorkQueue::set_replicas(std::vector<int> replica_of_worker) {
+  const std::lock_guard lock(mutex_);
+  EVALMPI_CHECK(worker_group_.empty());
+  replica_of_worker_ = std::move(replica_of_worker);
+}
+
 uint64_t WorkQueue::add(std::vector<WorkItem> items) {
   const std::lock_guard lock(mutex_);
   EVALMPI_CHECK(!closed_);
   const uint64_t first = entries_.size();
   std::unordered_map<Hash128, Group*> touched;
   for (WorkItem& item : items) {
-    EVALMPI_CHECK(item.cost >= 0);
+    EVALMPI_CHECK(item.prefix_cost >= 0 && item.cost >= item.prefix_cost);
     Group& group = groups_[item.prefix];
-    group.items.emplace(Key{item.cost, entries_.size()}, std::move(item.payload));
-    group.total_cost += item.cost;
+    const Key key{item.cost - item.prefix_cost, entries_.size()};
+    group.items.emplace(key, Payload{std::move(item.payload), std::move(item.make_payload)});
+    group.own_cost += key.cost;
+    group.prefix_cost = std::max(group.prefix_cost, item.prefix_cost);
     touched[item.prefix] = &group;
     entries_.push_back({Entry::State::kWaiting, item.cost});
     counts_.cost_added += item.cost;
@@ -45,29 +54,44 @@ void WorkQueue::stop() {
 
 // Brings the group's entries in both indexes up to date with its items and workers.
 void WorkQueue::reindex(const Hash128& prefix, Group& group) {
-  if (group.idle_key) idle_groups_.erase(*group.idle_key);
-  if (group.largest_key) largest_items_.erase(*group.largest_key);
-  group.idle_key.reset();
-  group.largest_key.reset();
+  if (group.idle_key) idle_groups_.erase(*std::exchange(group.idle_key, std::nullopt));
+  if (group.help_key) groups_to_help_.erase(*std::exchange(group.help_key, std::nullopt));
   if (group.items.empty()) return;
-  const Key largest = group.items.begin()->first;
-  group.largest_key = largest;
-  largest_items_.emplace(largest, prefix);
+  const Key first = group.items.begin()->first;
   if (prefix == kNoPrefix) {
-    group.idle_key = largest;
+    group.idle_key = first;
   } else if (group.workers == 0) {
-    group.idle_key = Key{group.total_cost, largest.id};
+    group.idle_key = Key{group.own_cost + group.prefix_cost, first.id};
+  } else if (const int64_t worth = group.own_cost / (group.workers + 1) - group.prefix_cost; worth >= 0) {
+    group.help_key = Key{worth, first.id};
   }
   if (group.idle_key) idle_groups_.emplace(*group.idle_key, prefix);
+  if (group.help_key) groups_to_help_.emplace(*group.help_key, prefix);
 }
 
-std::optional<Hash128> WorkQueue::choose(const Hash128& held) const {
+const std::map<Hash128, int>& WorkQueue::groups_near(int worker) const {
+  static const std::map<Hash128, int> kNone;
+  if (static_cast<size_t>(worker) >= replica_of_worker_.size()) return kNone;
+  const auto near = groups_of_replica_.find(replica_of_worker_[static_cast<size_t>(worker)]);
+  return near == groups_of_replica_.end() ? kNone : near->second;
+}
+
+std::optional<Hash128> WorkQueue::choose(int worker, const Hash128& held) const {
   if (held != kNoPrefix) {
     const auto group = groups_.find(held);
     if (group != groups_.end() && !group->second.items.empty()) return held;
   }
   if (!idle_groups_.empty()) return idle_groups_.begin()->second;
-  if (!largest_items_.empty()) return largest_items_.begin()->second;
+  std::optional<Hash128> near;
+  int64_t most_left = -1;
+  for (const auto& [prefix, workers] : groups_near(worker)) {
+    const Group& group = groups_.at(prefix);
+    if (group.items.empty() || group.own_cost / group.workers <= most_left) continue;
+    most_left = group.own_cost / group.workers;
+    near = prefix;
+  }
+  if (near) return near;
+  if (!groups_to_help_.empty()) return groups_to_help_.begin()->second;
   return std::nullopt;
 }
 
@@ -75,35 +99,55 @@ void WorkQueue::move_worker(int worker, const Hash128& prefix) {
   const auto [place, is_new] = worker_group_.try_emplace(worker, kNoPrefix);
   const Hash128 before = std::exchange(place->second, prefix);
   if (before == prefix) return;
+  const bool has_replica = static_cast<size_t>(worker) < replica_of_worker_.size();
+  std::map<Hash128, int>* near =
+      has_replica ? &groups_of_replica_[replica_of_worker_[static_cast<size_t>(worker)]] : nullptr;
   if (before != kNoPrefix) {
+    if (near != nullptr && --near->at(before) == 0) near->erase(before);
     const auto group = groups_.find(before);
     group->second.workers -= 1;
     reindex(before, group->second);
     if (group->second.items.empty() && group->second.workers == 0) groups_.erase(group);
   }
-  if (prefix != kNoPrefix) groups_[prefix].workers += 1;
+  if (prefix != kNoPrefix) {
+    groups_[prefix].workers += 1;
+    if (near != nullptr) (*near)[prefix] += 1;
+  }
+}
+
+void WorkQueue::release(int worker) {
+  const std::lock_guard lock(mutex_);
+  move_worker(worker, kNoPrefix);
 }
 
 std::optional<TakenItem> WorkQueue::take(int worker, const Hash128& held, int64_t max_cost, bool* is_too_costly) {
-  const std::lock_guard lock(mutex_);
-  if (is_too_costly != nullptr) *is_too_costly = false;
-  if (stopped_) return std::nullopt;
-  const std::optional<Hash128> prefix = choose(held);
-  if (!prefix) return std::nullopt;
-  if (groups_.at(*prefix).items.begin()->first.cost > max_cost) {
-    if (is_too_costly != nullptr) *is_too_costly = true;
-    return std::nullopt;
+  TakenItem taken;
+  Payload payload;
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_too_costly != nullptr) *is_too_costly = false;
+    if (stopped_) return std::nullopt;
+    const std::optional<Hash128> prefix = choose(worker, held);
+    if (!prefix) return std::nullopt;
+    const Key key = groups_.at(*prefix).items.begin()->first;
+    const bool is_held = *prefix == held || groups_near(worker).contains(*prefix);
+    const int64_t cost = is_held ? key.cost : entries_[key.id].cost;
+    if (cost > max_cost) {
+      if (is_too_costly != nullptr) *is_too_costly = true;
+      return std::nullopt;
+    }
+    move_worker(worker, *prefix);
+    Group& group = groups_.at(*prefix);
+    payload = std::move(group.items.begin()->second);
+    group.items.erase(group.items.begin());
+    group.own_cost -= key.cost;
+    reindex(*prefix, group);
+    entries_[key.id].state = Entry::State::kInFlight;
+    counts_.waiting -= 1;
+    counts_.in_flight += 1;
+    taken = {key.id, {}, *prefix, cost};
   }
-  move_worker(worker, *prefix);
-  Group& group = groups_.at(*prefix);
-  const auto first = group.items.begin();
-  TakenItem taken{first->first.id, std::move(first->second), *prefix, first->first.cost};
-  group.items.erase(first);
-  group.total_cost -= taken.cost;
-  reindex(*prefix, group);
-  entries_[taken.id].state = Entry::State::kInFlight;
-  counts_.waiting -= 1;
-  counts_.in_flight += 1;
+  taken.payload = payload.make ? payload.make() : std::move(payload.bytes);
   return taken;
 }
 

@@ -47,7 +47,7 @@ std::vector<ChunkRecord> run_chunks(const std::vector<std::shared_ptr<const mode
       threads.emplace_back([&, place] {
         const model::InferenceThread inference;
         Lane lane(places[place], std::move(tp[place]), budget, Hash128{1, 1});
-        for (const PlannedChunk& chunk : chunks) records[place].push_back(lane.run(chunk.payload, never()));
+        for (const PlannedChunk& chunk : chunks) records[place].push_back(lane.run(chunk.payload(), never()));
       });
     }
   }
@@ -172,7 +172,7 @@ TEST(Lane, an_end_token_and_the_stop_check_end_a_generation) {
     const model::InferenceThread inference;
     Lane lane(places[0], comm::Communicator::self(), 100, {});
     const Plan plan = plan_generations(std::span(&request, 1), settings, 4, 100);
-    return decode_record(lane.run(plan.chunks.at(0).payload, stop)).generations.at(0).tokens;
+    return decode_record(lane.run(plan.chunks.at(0).payload(), stop)).generations.at(0).tokens;
   };
   const std::vector<int32_t> free_run = run({}, never());
   ASSERT_EQ(free_run.size(), 20u);
@@ -194,7 +194,7 @@ TEST(Lane, refuses_token_ids_outside_the_vocabulary) {
     for (const size_t at : {size_t{0}, size_t{2}, size_t{3}}) {
       ScoreRequest request{{1, 1}, {1, 2, 3, 4}, 1};
       request.tokens[at] = bad;
-      const std::string chunk = plan_scores(std::span(&request, 1), 10).chunks.at(0).payload;
+      const std::string chunk = plan_scores(std::span(&request, 1), 10).chunks.at(0).payload();
       EXPECT_THROW(lane.run(chunk, never()), Error);
     }
   }

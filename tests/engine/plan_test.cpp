@@ -66,7 +66,7 @@ TEST(PlanScores, every_request_is_in_one_chunk_with_its_own_tokens) {
     std::map<Hash128, const ScoreRequest*> by_key;
     for (const ScoreRequest& request : requests) by_key[request.key] = &request;
     for (const PlannedChunk& planned : plan.chunks) {
-      const auto chunk = std::get<ScoreChunk>(decode_chunk(planned.payload));
+      const auto chunk = std::get<ScoreChunk>(decode_chunk(planned.payload()));
       for (const ScoreChunk::Request& found : chunk.requests) {
         ASSERT_EQ(by_key.count(found.key), 1u);
         const ScoreRequest& wanted = *by_key[found.key];
@@ -103,7 +103,7 @@ TEST(PlanScores, chunks_hold_to_the_budget_unless_one_branch_is_longer) {
   const std::vector<ScoreRequest> requests = random_requests(5, 200, 15);
   constexpr int64_t kBudget = 64;
   for (const PlannedChunk& planned : plan_scores(requests, kBudget).chunks) {
-    const auto chunk = std::get<ScoreChunk>(decode_chunk(planned.payload));
+    const auto chunk = std::get<ScoreChunk>(decode_chunk(planned.payload()));
     // Beside the branches a chunk may repeat the end of its trunk, from the first target on.
     const int64_t repeated = chunk.parent.empty() ? 0 : chunk.token_begin[1];
     EXPECT_LE(static_cast<int64_t>(chunk.tokens.size()), kBudget + repeated);
@@ -121,7 +121,7 @@ TEST(PlanScores, shared_header_is_a_trunk_of_all_its_chunks) {
   const Plan plan = plan_scores(requests, 40);
   EXPECT_EQ(plan.chunks.size(), 5u);
   for (const PlannedChunk& planned : plan.chunks) {
-    EXPECT_EQ(std::get<ScoreChunk>(decode_chunk(planned.payload)).trunk, std::vector<int32_t>(50, 1));
+    EXPECT_EQ(std::get<ScoreChunk>(decode_chunk(planned.payload())).trunk, std::vector<int32_t>(50, 1));
     EXPECT_EQ(planned.prefix, plan.chunks[0].prefix);
   }
   EXPECT_EQ(plan.planned_tokens, 50 + 20 * 10);
@@ -133,7 +133,7 @@ TEST(PlanGenerations, prompts_come_whole_and_each_once) {
   std::set<uint64_t> seen;
   const Plan plan = plan_generations(requests, {}, 4, 1024);
   for (const PlannedChunk& planned : plan.chunks) {
-    const auto chunk = std::get<GenerateChunk>(decode_chunk(planned.payload));
+    const auto chunk = std::get<GenerateChunk>(decode_chunk(planned.payload()));
     EXPECT_LE(chunk.requests.size(), 16u);
     for (const GenerateRequest& request : chunk.requests) {
       EXPECT_EQ(request.prompt, requests[request.key.low].prompt);
@@ -145,7 +145,7 @@ TEST(PlanGenerations, prompts_come_whole_and_each_once) {
 }
 
 TEST(Chunk, every_cut_off_or_changed_message_is_refused_or_whole) {
-  const std::string bytes = plan_scores(random_requests(1, 10, 5), 30).chunks[0].payload;
+  const std::string bytes = plan_scores(random_requests(1, 10, 5), 30).chunks[0].payload();
   for (size_t length = 0; length < bytes.size(); ++length) {
     EXPECT_THROW(decode_chunk(std::string_view(bytes).substr(0, length)), Error) << length;
   }

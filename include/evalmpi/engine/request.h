@@ -3,6 +3,8 @@
 // What the engine is asked and what it answers, in token ids. No text, no tasks.
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,22 @@ struct ScoreRequest {
   Hash128 key;
   std::vector<int32_t> tokens;  // at least 2
   int32_t targets = 0;          // 1 .. tokens.size() - 1
+};
+
+// Many of them, their tokens in one array that is kept as long as somebody needs it.
+struct ScoreTable {
+  struct Row {
+    Hash128 key;
+    int64_t begin = 0;    // its tokens are (*tokens)[begin .. begin + length)
+    int32_t length = 0;   // at least 2
+    int32_t targets = 0;  // 1 .. length - 1
+  };
+  std::shared_ptr<const std::vector<int32_t>> tokens;
+  std::vector<Row> rows;
+
+  std::span<const int32_t> tokens_of(const Row& row) const {
+    return std::span(*tokens).subspan(static_cast<size_t>(row.begin), static_cast<size_t>(row.length));
+  }
 };
 
 // Asks for a greedy continuation of `prompt`.

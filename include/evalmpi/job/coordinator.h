@@ -35,6 +35,8 @@ struct Receipt {
 
 struct CoordinatorOptions {
   int num_workers = 0;  // WorkerClients of all ranks together; each must leave() or be told to stop
+  // The replica of each worker; workers of one share prefixes (WorkQueue). Empty: each is a replica of its own.
+  std::vector<int> replica_of_worker = {};
   // The attempt must have ended by then.
   std::optional<std::chrono::steady_clock::time_point> deadline;
   // Called in the service thread. An Error from either ends the service: workers are halted, join() throws it.
@@ -45,8 +47,8 @@ struct CoordinatorOptions {
 // Serves until every worker has left. Hand-out ends when the queue is closed and drained, when `stop` or any worker's
 // StopFlag asks, or when the deadline is nearer than the next item would take by the rate measured so far (workers then
 // finish what they have). At the deadline itself workers are told to drop what they have.
-// A worker that is busy gets its next item early (it asks ahead), except when no more items wait than there are workers:
-// then an item goes to whoever is free first, so that none lies behind a long one.
+// A worker that is busy gets its next item early (it asks ahead), except when no more items wait than there are
+// workers: then an item goes to whoever is free first, so that none lies behind a long one.
 class Coordinator {
  public:
   // Starts the thread. `port`, `queue` and `stop` outlive this object; nobody else receives kToCoordinator on `port`.

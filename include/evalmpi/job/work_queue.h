@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -20,20 +21,30 @@ struct WorkItem {
   std::string payload;
   Hash128 prefix;    // what a worker that did one item of this group keeps for the next; Hash128{} = nothing shared
   int64_t cost = 0;  // any unit that grows with the time it takes (tokens)
+  int64_t prefix_cost = 0;                         // of it, what a replica that holds the prefix need not do again
+  std::function<std::string()> make_payload = {};  // instead of `payload`: called once, when the item is handed out
 };
 
 struct TakenItem {
   uint64_t id = 0;
   std::string payload;
   Hash128 prefix;
-  int64_t cost = 0;
+  int64_t cost = 0;  // without the prefix's where the worker's replica holds it
 };
 
-// Order of hand-out: an item of the prefix that the worker holds; else of the costliest group that no worker is on
-// (items without prefix count as groups of their own); else the costliest item of all, so that the tail is short.
-// Within a group costliest first, then by id. O(log n) each.
+// Order of hand-out, by group (the items of one prefix; items without prefix are groups of their own):
+//   1. the group whose prefix the worker holds;
+//   2. the costliest group that no worker is on;
+//   3. a group that another worker of its replica is on: the prefix is there already;
+//   4. the group where help is worth most: a worker that joins computes the prefix again, so it joins only while its
+//   share
+//      of what is left there, left / (workers + 1), is at least the prefix's cost. Otherwise it gets nothing.
+// Within a group costliest first, then by id, so that the tail is short. O(log n + workers of the replica) each.
 class WorkQueue {
  public:
+  // Which replica each worker belongs to; without it each is a replica of its own. Call it before the first take().
+  void set_replicas(std::vector<int> replica_of_worker);
+
   // Ids are consecutive from the number of items added before; returns the first. REQUIRES: not closed.
   uint64_t add(std::vector<WorkItem> items);
 
@@ -44,9 +55,13 @@ class WorkQueue {
   void stop();
 
   // The next item for `worker` (any small number), which holds `held` (Hash128{}: nothing). nullopt when there is
-  // none now, when stopped, or when the item's cost is above max_cost: it stays, and *is_too_costly is set.
+  // none for it now, when stopped, or when the item's cost is above max_cost: it stays, and *is_too_costly is set.
+  // What is left to the workers of a group is theirs: each must ask again with that prefix, or release().
   std::optional<TakenItem> take(int worker, const Hash128& held, int64_t max_cost = std::numeric_limits<int64_t>::max(),
                                 bool* is_too_costly = nullptr);
+
+  // The worker will not ask again; its group is free for others.
+  void release(int worker);
 
   // The item's record is in. False if it was completed before (harmless).
   // FAILS: kInternal for an item that was not taken.
@@ -81,12 +96,17 @@ class WorkQueue {
     uint64_t id;
     bool operator<(const Key& other) const { return cost != other.cost ? cost > other.cost : id < other.id; }
   };
+  struct Payload {
+    std::string bytes;
+    std::function<std::string()> make;
+  };
   struct Group {
-    std::map<Key, std::string> items;  // payloads
-    int64_t total_cost = 0;
+    std::map<Key, Payload> items;
+    int64_t own_cost = 0;  // of its items, without the prefix
+    int64_t prefix_cost = 0;
     int workers = 0;              // that took their last item here
     std::optional<Key> idle_key;  // its entries in the two indexes below
-    std::optional<Key> largest_key;
+    std::optional<Key> help_key;
   };
   struct Entry {
     enum class State : uint8_t { kWaiting, kInFlight, kCompleted, kAbandoned } state;
@@ -94,7 +114,8 @@ class WorkQueue {
   };
 
   void reindex(const Hash128& prefix, Group& group);
-  std::optional<Hash128> choose(const Hash128& held) const;
+  std::optional<Hash128> choose(int worker, const Hash128& held) const;
+  const std::map<Hash128, int>& groups_near(int worker) const;
   void move_worker(int worker, const Hash128& prefix);
   bool is_drained_locked() const;
   bool is_finished_locked() const;
@@ -102,9 +123,12 @@ class WorkQueue {
   mutable std::mutex mutex_;
   mutable std::condition_variable finished_;
   std::unordered_map<Hash128, Group> groups_;
-  std::map<Key, Hash128> idle_groups_;    // non-empty groups without a worker, by total cost
-  std::map<Key, Hash128> largest_items_;  // non-empty groups, by their costliest item
+  std::map<Key, Hash128> idle_groups_;     // non-empty groups without a worker, by total cost
+  std::map<Key, Hash128> groups_to_help_;  // non-empty groups with workers, by the worth of one more
   std::unordered_map<int, Hash128> worker_group_;
+  std::vector<int> replica_of_worker_;
+  std::unordered_map<int, std::map<Hash128, int>>
+      groups_of_replica_;  // with the number of its workers that are on them
   std::vector<Entry> entries_;
   Counts counts_;
   bool closed_ = false;
