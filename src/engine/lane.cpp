@@ -65,12 +65,14 @@ struct Targets {
 }  // namespace
 
 Lane::Lane(std::shared_ptr<const model::Transformer> transformer, comm::Communicator tp, int64_t token_budget,
-           Hash128 numerics_class)
+           Hash128 numerics_class, std::shared_ptr<SharedTrunks> trunks)
     : transformer_(std::move(transformer)),
       tp_(std::move(tp)),
       token_budget_(token_budget),
       numerics_class_(numerics_class),
-      store_(transformer_->make_key_value_store(1)) {
+      store_(transformer_->make_key_value_store(1)),
+      trunks_(std::move(trunks)),
+      number_(trunks_->join()) {
   EVALMPI_CHECK(token_budget_ >= 1);
 }
 
@@ -90,6 +92,7 @@ std::string Lane::run(std::string_view bytes, const StopCriterion& stop) {
     }
   } catch (...) {
     held_trunk_.clear();
+    trunks_->withdraw(number_);
     throw;
   }
   return encode(record);
@@ -100,16 +103,48 @@ at::Tensor Lane::forward(const model::Segment& segment) {
   return transformer_->run_layers(hidden_TD, segment, 0, transformer_->spec().layers, store_, tp_);
 }
 
-// Makes path 0 hold the trunk; returns how many rows had to be computed.
-int64_t Lane::hold_trunk(std::span<const int32_t> trunk) {
+// The source on which all ranks of the group agree, locked on each; this lane's old trunk is given up.
+SharedTrunks::Source Lane::claim_trunk(std::span<const int32_t> trunk, int64_t held_tokens) {
+  const bool is_leader = tp_.rank() == 0;
+  SharedTrunks::Source source;
+  if (is_leader) source = trunks_->claim(number_, trunk, held_tokens);
+  tp_.broadcast(std::as_writable_bytes(std::span(&source, 1)), 0);
+  const bool has_it = is_leader ? source.lane >= 0 : trunks_->follow(number_, trunk, source);
+  const bool all_have_it = tp_.all_reduce(int64_t{has_it ? 1 : 0}, comm::Reduce::kMin) == 1;
+  if (has_it && !all_have_it) trunks_->release(source);
+  return all_have_it ? source : SharedTrunks::Source{};
+}
+
+void Lane::make_room(int64_t paths, int64_t positions, int64_t kept_tokens) {
+  positions_ = std::max(positions_, positions);
+  if (paths > paths_) {
+    paths_ = paths;
+    ops::KeyValueStore larger = transformer_->make_key_value_store(paths_);
+    larger.reserve(positions_);
+    larger.copy_from(store_, 0, 0, kept_tokens);
+    store_ = std::move(larger);
+  }
+  store_.reserve(positions_);
+}
+
+int64_t Lane::hold_trunk(std::span<const int32_t> trunk, int64_t paths, int64_t positions) {
+  const bool is_held = std::equal(held_trunk_.begin(), held_trunk_.end(), trunk.begin(), trunk.end());
+  if (is_held && paths <= paths_ && positions <= positions_) return 0;
   const auto held = std::mismatch(held_trunk_.begin(), held_trunk_.end(), trunk.begin(), trunk.end()).first;
-  const auto shared = static_cast<size_t>(held - held_trunk_.begin());
-  held_trunk_.resize(shared);
+  int64_t shared = held - held_trunk_.begin();
+  const SharedTrunks::Source source = claim_trunk(trunk, shared);
+  make_room(paths, positions, shared);
+  if (source.lane >= 0) {
+    trunks_->copy(source, store_);
+    shared = source.tokens;
+  }
+  held_trunk_.clear();
   SegmentBuilder rows(token_budget_, [&](const model::Segment& segment) { forward(segment); });
-  rows.add(0, static_cast<int32_t>(shared), trunk.subspan(shared));
+  rows.add(0, static_cast<int32_t>(shared), trunk.subspan(static_cast<size_t>(shared)));
   rows.flush();
   held_trunk_.assign(trunk.begin(), trunk.end());
-  return static_cast<int64_t>(trunk.size() - shared);
+  trunks_->publish(number_, store_);
+  return static_cast<int64_t>(trunk.size()) - shared;
 }
 
 void Lane::run_scores(const ScoreChunk& chunk, ChunkRecord& record) {
@@ -120,8 +155,7 @@ void Lane::run_scores(const ScoreChunk& chunk, ChunkRecord& record) {
 
   int64_t longest = static_cast<int64_t>(chunk.trunk.size());
   for (const ScoreChunk::Request& request : chunk.requests) longest = std::max<int64_t>(longest, request.length);
-  store_.reserve(longest);
-  record.computed_tokens = hold_trunk(chunk.trunk) + static_cast<int64_t>(chunk.tokens.size());
+  record.computed_tokens = hold_trunk(chunk.trunk, paths_, longest) + static_cast<int64_t>(chunk.tokens.size());
 
   std::vector<float> logprobs;
   std::vector<uint8_t> is_argmax;

@@ -5,7 +5,6 @@
 #include "evalmpi/job/worker.h"
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
-#include "evalmpi/ops/linear.h"
 #include "generation.h"
 
 namespace evalmpi::eval {
@@ -58,16 +57,19 @@ int LocalReplicas::worker_count(const comm::Mesh& mesh) {
 
 void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, const text::Tokenizer& tokenizer,
                           store::LogWriter* log, std::function<void(std::exception_ptr)> on_failure) {
+  int lanes = 0;
+  for (const comm::LocalPlace& place : mesh_.places) lanes += static_cast<int>(place.lanes.size());
+  helpers_of_lanes_.emplace(lanes * (options_.threads_per_lane - 1));
   for (size_t i = 0; i < mesh_.places.size(); ++i) {
     comm::LocalPlace& place = mesh_.places[i];
+    const auto trunks = std::make_shared<engine::SharedTrunks>();
     for (size_t lane_index = 0; lane_index < place.lanes.size(); ++lane_index) {
       lanes_.push_back(std::make_unique<engine::Lane>(transformers_[i], std::move(place.lanes[lane_index]),
-                                                      options_.token_budget, options_.numerics_class));
+                                                      options_.token_budget, options_.numerics_class, trunks));
       threads_.emplace_back([this, &session, &place, &stop, &tokenizer, log, on_failure,
                              lane_index = static_cast<int>(lane_index), lane = lanes_.back().get()] {
         try {
           const model::InferenceThread inference;
-          ops::set_threads_per_lane(options_.threads_per_lane);
           run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log);
         } catch (...) {
           on_failure(std::current_exception());
@@ -77,6 +79,22 @@ void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, con
   }
 }
 
+namespace {
+
+// A lane that waits lends its core to those that compute.
+std::optional<job::Item> next_item(job::WorkerClient& client) {
+  if (client.is_ready()) return client.next();
+  const ops::LentCores waiting(1);
+  return client.next();
+}
+
+std::string receive_chunk(comm::Communicator& group) {
+  const ops::LentCores waiting(1);
+  return group.broadcast_bytes({}, 0);
+}
+
+}  // namespace
+
 // The leader of a replica's lane takes chunks from the coordinator and passes each to its group before computing it;
 // an empty message ends the group.
 void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& place, int lane_index, engine::Lane& lane,
@@ -84,7 +102,7 @@ void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& pla
   comm::Communicator& group = lane.communicator();
   if (place.tp_rank != 0) {
     while (true) {
-      const std::string chunk = group.broadcast_bytes({}, 0);
+      const std::string chunk = receive_chunk(group);
       if (chunk.empty()) return;
       lane.run(chunk, criterion);
     }
@@ -93,7 +111,7 @@ void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& pla
   int worker = lane_index;
   for (int replica = 0; replica < place.dp_rank; ++replica) worker += mesh_.lanes_of_replica[replica];
   job::WorkerClient client(session.port(), worker, 0, stop);
-  while (const std::optional<job::Item> item = client.next()) {
+  while (const std::optional<job::Item> item = next_item(client)) {
     group.broadcast_bytes(item->payload, 0);
     const std::string record = lane.run(item->payload, criterion);
     if (client.stop_now()) continue;

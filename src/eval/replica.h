@@ -20,6 +20,7 @@
 #include "evalmpi/job/signals.h"
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/spec.h"
+#include "evalmpi/ops/threads.h"
 #include "evalmpi/text/tokenizer.h"
 
 namespace evalmpi::eval {
@@ -65,6 +66,7 @@ class LocalReplicas {
   std::vector<std::exception_ptr> load_failures_;
   std::vector<std::thread> loaders_;
   std::vector<std::unique_ptr<engine::Lane>> lanes_;
+  std::optional<ops::LentCores> helpers_of_lanes_;  // where each lane has several threads
   std::vector<std::thread> threads_;
 };
 

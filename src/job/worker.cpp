@@ -43,6 +43,12 @@ std::optional<Item> WorkerClient::next() {
   return item;
 }
 
+bool WorkerClient::is_ready() {
+  if (has_left_) return true;
+  take_arrived_messages();
+  return ahead_.has_value() || is_drained_ || should_stop();
+}
+
 void WorkerClient::finished(const Item& item, std::string_view record, std::string_view log_name,
                             const store::LogPosition& position) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;

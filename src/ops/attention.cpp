@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cpu/select.h"
-#include "cpu/thread_team.h"
+#include "cpu/parallel.h"
 #include "evalmpi/base/error.h"
 
 namespace evalmpi::ops {
@@ -44,10 +44,17 @@ void copy_keys(const float* from, float* to, int64_t length, int64_t head_dim) {
     std::copy_n(from + whole * head_dim + d * kPanel, length - whole, to + whole * head_dim + d * kPanel);
 }
 
+// A path of a store.
+struct Path {
+  const KeyValueStore::Storage& store;
+  int32_t path;
+};
+
 // Copies positions [0, length) of one head of one layer from a path to another.
-void copy_head(const KeyValueStore::Storage& store, int64_t layer, int32_t from, int32_t to, int64_t head, int64_t length) {
-  copy_keys(store.keys(layer, from, head), store.keys(layer, to, head), length, store.head_dim);
-  std::copy_n(store.values(layer, from, head), length * store.value_step, store.values(layer, to, head));
+void copy_head(const Path& from, const Path& to, int64_t layer, int64_t head, int64_t length) {
+  copy_keys(from.store.keys(layer, from.path, head), to.store.keys(layer, to.path, head), length, to.store.head_dim);
+  std::copy_n(from.store.values(layer, from.path, head), length * to.store.value_step,
+              to.store.values(layer, to.path, head));
 }
 
 struct Call {
@@ -76,7 +83,8 @@ void attend_spans(const Call& call, int64_t head, std::span<const int32_t> query
   const int64_t step = call.query_heads * call.head_dim;
   for (const AttentionSpan& span : call.spans) {
     if (span.length == 0) continue;
-    if (span.fork >= 0 && span.fork != span.path) copy_head(call.store, call.layer, span.fork, span.path, head, span.start);
+    if (span.fork >= 0 && span.fork != span.path)
+      copy_head({call.store, span.fork}, {call.store, span.path}, call.layer, head, span.start);
     write_span(call, span, head);
     if (query_heads.empty()) continue;
     cpu_kernels().attend(
@@ -161,7 +169,22 @@ void KeyValueStore::copy_path(int32_t from, int32_t to, int64_t length) {
     std::vector<int64_t>& lengths = s.layers[layer].length_of_path;
     EVALMPI_CHECK(length <= lengths[from]);
     lengths[to] = length;
-    for (int64_t head = 0; head < s.kv_heads; ++head) copy_head(s, static_cast<int64_t>(layer), from, to, head, length);
+    for (int64_t head = 0; head < s.kv_heads; ++head)
+      copy_head({s, from}, {s, to}, static_cast<int64_t>(layer), head, length);
+  }
+}
+
+// Lengths of `other` are not looked at: its owner may be writing them.
+void KeyValueStore::copy_from(const KeyValueStore& other, int32_t from, int32_t to, int64_t length) {
+  const Storage &source = other.storage(), &s = *storage_;
+  EVALMPI_CHECK(source.layers.size() == s.layers.size() && source.kv_heads == s.kv_heads &&
+                source.head_dim == s.head_dim);
+  EVALMPI_CHECK(from >= 0 && from < source.paths && to >= 0 && to < s.paths && length >= 0);
+  EVALMPI_CHECK(length <= source.capacity && length <= s.capacity);
+  for (size_t layer = 0; layer < s.layers.size(); ++layer) {
+    storage_->layers[layer].length_of_path[to] = length;
+    for (int64_t head = 0; head < s.kv_heads; ++head)
+      copy_head({source, from}, {s, to}, static_cast<int64_t>(layer), head, length);
   }
 }
 

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "cpu/select.h"
-#include "cpu/thread_team.h"
+#include "cpu/parallel.h"
 #include "evalmpi/base/error.h"
 
 namespace evalmpi::ops {

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "cpu/select.h"
-#include "cpu/thread_team.h"
+#include "cpu/parallel.h"
 #include "evalmpi/base/error.h"
 #include "packed_linear.h"
 

@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "cpu/select.h"
-#include "cpu/thread_team.h"
+#include "cpu/parallel.h"
 #include "evalmpi/base/error.h"
 #include "packed_linear.h"
 

@@ -1,4 +1,5 @@
 #include "evalmpi/ops/head.h"
+#include "evalmpi/ops/threads.h"
 
 #include <gtest/gtest.h>
 
@@ -60,9 +61,8 @@ TEST(Head, bits_do_not_depend_on_rows_threads_or_kernel_table) {
       EXPECT_EQ(alone.argmax_R[0], all.argmax_R[row]);
     });
   }
-  set_threads_per_lane(2);
+  const LentCores helper(1);
   const HeadPartial two = head(hidden, weight, {}, 0, {}, {});
-  set_threads_per_lane(1);
   EXPECT_TRUE(same_bits(two.max_R, all.max_R));
   EXPECT_TRUE(same_bits(two.sum_R, all.sum_R));
   EXPECT_EQ(two.argmax_R, all.argmax_R);

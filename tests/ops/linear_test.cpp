@@ -1,4 +1,5 @@
 #include "evalmpi/ops/linear.h"
+#include "evalmpi/ops/threads.h"
 
 #include <gtest/gtest.h>
 
@@ -82,13 +83,13 @@ TEST(Linear, threads_do_not_change_bits) {
   const PackedLinear w = PackedLinear::pack(random_tensor({1000, 400}, 10));
   const at::Tensor alone = linear(x, w, {});
   for (int threads : {2, 3, 1}) {
-    set_threads_per_lane(threads);
+    const LentCores helpers(threads - 1);
     for (int repeat = 0; repeat < 20; ++repeat) EXPECT_TRUE(same_bits(linear(x, w, {}), alone));
   }
   std::vector<std::thread> lanes;
   for (int i = 0; i < 2; ++i)
     lanes.emplace_back([&] {
-      set_threads_per_lane(2);
+      const LentCores mine(1);
       for (int repeat = 0; repeat < 20; ++repeat) EXPECT_TRUE(same_bits(linear(x, w, {}), alone));
     });
   for (std::thread& lane : lanes) lane.join();

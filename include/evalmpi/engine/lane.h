@@ -10,6 +10,7 @@
 
 #include "evalmpi/comm/communicator.h"
 #include "evalmpi/engine/chunk.h"
+#include "evalmpi/engine/shared_trunks.h"
 #include "evalmpi/model/transformer.h"
 
 namespace evalmpi::engine {
@@ -21,9 +22,10 @@ using StopCriterion = std::function<StopCheck(const GenerationSettings& settings
 
 class Lane {
  public:
-  // tp: this lane's communicator within the replica. A segment has at most token_budget rows.
+  // tp: this lane's communicator within the replica. A segment has at most token_budget rows. trunks: of the lanes of
+  // this place.
   Lane(std::shared_ptr<const model::Transformer> transformer, comm::Communicator tp, int64_t token_budget,
-       Hash128 numerics_class);
+       Hash128 numerics_class, std::shared_ptr<SharedTrunks> trunks = std::make_shared<SharedTrunks>());
 
   // Computes one chunk and returns its record (encoded ChunkRecord). The bits of a result depend on its request and the
   // numerics class, not on the chunk. COLLECTIVE over tp: every rank gets the same bytes and returns the same record.
@@ -37,7 +39,10 @@ class Lane {
  private:
   void run_scores(const ScoreChunk& chunk, ChunkRecord& record);
   void run_generations(const GenerateChunk& chunk, const StopCriterion& stop, ChunkRecord& record);
-  int64_t hold_trunk(std::span<const int32_t> trunk);
+  // Makes path 0 hold `trunk`, and room for `paths` paths of `positions` positions. Returns how many rows were computed.
+  int64_t hold_trunk(std::span<const int32_t> trunk, int64_t paths, int64_t positions);
+  SharedTrunks::Source claim_trunk(std::span<const int32_t> trunk, int64_t held_tokens);
+  void make_room(int64_t paths, int64_t positions, int64_t kept_tokens);
   at::Tensor forward(const model::Segment& segment);
 
   std::shared_ptr<const model::Transformer> transformer_;
@@ -46,7 +51,10 @@ class Lane {
   Hash128 numerics_class_;
   ops::KeyValueStore store_;
   int64_t paths_ = 1;
+  int64_t positions_ = 0;            // for which every path has room
   std::vector<int32_t> held_trunk_;  // path 0 holds the keys and values of these tokens
+  std::shared_ptr<SharedTrunks> trunks_;
+  int number_;  // this lane in trunks_
 };
 
 }  // namespace evalmpi::engine

@@ -37,6 +37,9 @@ class WorkerClient {
   // An item that was sent ahead when a stop came is dropped here and computed in a later attempt.
   std::optional<Item> next();
 
+  // Whether next() would return at once.
+  bool is_ready();
+
   // Reports `item` as done. REQUIRES: the record is durable at `position` of `log_name`.
   void finished(const Item& item, std::string_view record, std::string_view log_name,
                 const store::LogPosition& position);

@@ -37,10 +37,14 @@ class KeyValueStore {
   void reserve(int64_t positions);
   // Makes positions [0, length) of path `to` equal those of path `from`, in all layers.
   void copy_path(int32_t from, int32_t to, int64_t length);
+  // The same from another store of the same model, whose positions from `length` on may change meanwhile. REQUIRES:
+  // room for `length` positions here.
+  void copy_from(const KeyValueStore& other, int32_t from, int32_t to, int64_t length);
   int64_t bytes() const;
 
   struct Storage;
   Storage& storage() { return *storage_; }
+  const Storage& storage() const { return *storage_; }
 
  private:
   std::unique_ptr<Storage> storage_;

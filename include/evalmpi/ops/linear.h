@@ -38,7 +38,4 @@ at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const a
 // The same through ATen, differentiable, on x's device, in x's dtype.
 at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N);
 
-// How many threads the calling thread's kernels may use together with it (1 at start). Does not change bits.
-void set_threads_per_lane(int threads);
-
 }  // namespace evalmpi::ops
