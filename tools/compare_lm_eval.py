@@ -39,7 +39,7 @@ def arguments():
     return parser.parse_args()
 
 
-def run_evalmpi(args, folder):
+def evalmpi_command(args, folder):
     command = args.launch.split() + [args.evalmpi, "eval", "--model", args.model, "--tasks", args.tasks, "-o", folder]
     if args.num_fewshot is not None:
         command += ["--num-fewshot", str(args.num_fewshot)]
@@ -48,7 +48,11 @@ def run_evalmpi(args, folder):
     for option in ("data_root", "include_path", "gen_kwargs"):
         if getattr(args, option):
             command += ["--" + option.replace("_", "-"), getattr(args, option)]
-    subprocess.run(command + args.evalmpi_args.split(), check=True)
+    return command + args.evalmpi_args.split()
+
+
+def read_outputs(folder):
+    """The newest results of a run and its samples by task."""
     newest = sorted(glob.glob(os.path.join(folder, "results_*.json")))[-1]
     time_id = os.path.basename(newest)[len("results_"):-len(".json")]
     samples = {}
@@ -60,14 +64,13 @@ def run_evalmpi(args, folder):
         return json.load(file), samples
 
 
-def run_harness(args):
+def load_harness(args):
+    """The harness's model, and its data sets where ours are."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import datasets
-    import lm_eval
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
     if args.data_root:
         load = datasets.load_dataset
@@ -77,13 +80,18 @@ def run_harness(args):
             return load(local if os.path.isdir(local) else path, *rest, **named)
 
         datasets.load_dataset = load_local
-    model = HFLM(pretrained=args.model, dtype="float32", device="cpu", batch_size=1)
+    return HFLM(pretrained=args.model, dtype="float32", device="cpu", batch_size=1)
+
+
+def run_harness(args, model):
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
     manager = TaskManager(include_path=args.include_path) if args.include_path else TaskManager()
     kwargs = {"gen_kwargs": args.gen_kwargs} if args.gen_kwargs else {}
-    results = lm_eval.simple_evaluate(
+    return lm_eval.simple_evaluate(
         model=model, tasks=args.tasks.split(","), num_fewshot=args.num_fewshot, limit=args.limit,
         task_manager=manager, log_samples=True, **kwargs)
-    return model, results
 
 
 def margins(model, context_ids, continuation_ids):
@@ -173,11 +181,8 @@ class Comparison:
                     self.differ(f"{name} {key}", f"{mine!r} against {value!r}")
 
 
-def main():
-    args = arguments()
-    with tempfile.TemporaryDirectory() as temporary:
-        ours, our_samples = run_evalmpi(args, args.output or os.path.join(temporary, "run"))
-    model, theirs = run_harness(args)
+def compare(model, ours, our_samples, theirs):
+    """Compares everything and prints what differs."""
     comparison = Comparison(model)
     for task, samples in theirs["samples"].items():
         comparison.documents(task, our_samples.get(task, []), samples)
@@ -188,8 +193,18 @@ def main():
     if comparison.undecided and comparison.differences > before_metrics:
         print("(metrics may differ by the undecided places above)")
     print(f"{comparison.requests} requests compared: {comparison.differences} differences, "
-          f"{len(comparison.undecided)} undecided, largest log-likelihood difference {comparison.largest:.3g}")
-    sys.exit(1 if comparison.differences else 0)
+          f"{len(comparison.undecided)} undecided, largest log-likelihood difference {comparison.largest:.3g}", flush=True)
+    return comparison
+
+
+def main():
+    args = arguments()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.output or os.path.join(temporary, "run")
+        subprocess.run(evalmpi_command(args, folder), check=True)
+        ours, our_samples = read_outputs(folder)
+    model = load_harness(args)
+    sys.exit(1 if compare(model, ours, our_samples, run_harness(args, model)).differences else 0)
 
 
 if __name__ == "__main__":
