@@ -1,5 +1,7 @@
 #include "evalmpi/comm/together.h"
 
+#include <c10/util/Exception.h>
+
 #include <exception>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -29,6 +31,10 @@ Failure current_failure() noexcept {
   } catch (const Error& error) {
     return {error.code(), error.what(), false};
   } catch (const std::bad_alloc&) {
+    return {ExitCode::kUnavailable, "out of memory", false};
+  } catch (const c10::Error& error) {
+    const std::string message = error.what_without_backtrace();
+    if (message.find("can't allocate memory") == std::string::npos) return {ExitCode::kInternal, message, false};
     return {ExitCode::kUnavailable, "out of memory", false};
   } catch (const std::exception& error) {
     return {ExitCode::kInternal, error.what(), false};

@@ -138,7 +138,7 @@ Limits limiting_folders(std::string_view proc_cgroup, const fs::path& root, std:
   return limits;
 }
 
-// The number after "KEY:" in /proc/meminfo, in bytes.
+// The number after "KEY:" in /proc/meminfo or /proc/PID/status, in bytes.
 int64_t meminfo_bytes(const std::string& meminfo, std::string_view key) {
   std::istringstream lines(meminfo);
   for (std::string line; std::getline(lines, line);) {
@@ -232,6 +232,9 @@ Memory memory() {
   const Memory host{meminfo_bytes(meminfo, "MemTotal"), meminfo_bytes(meminfo, "MemAvailable")};
   return memory_within_cgroups(host, read_text("/proc/self/cgroup"), "/sys/fs/cgroup");
 }
+
+int64_t resident_bytes() { return meminfo_bytes(read_text("/proc/self/status"), "VmRSS"); }
+int64_t peak_resident_bytes() { return meminfo_bytes(read_text("/proc/self/status"), "VmHWM"); }
 
 void keep_freed_memory() {
   constexpr int kLargestOnHeap = 32 << 20;  // the most that glibc accepts

@@ -8,9 +8,6 @@
 namespace evalmpi::eval {
 namespace {
 
-// Rows of a segment on a CPU: the packed GEMM runs at its full rate from about 100 rows up (src/DECISIONS.md), and
-// more rows only cost memory.
-constexpr int64_t kAutoTokenBudget = 1024;
 constexpr int64_t kMaxTokenBudget = 1 << 20;
 
 std::vector<std::string> split(const std::string& text, char separator) {
@@ -31,8 +28,12 @@ std::optional<int64_t> to_integer(const std::string& text) {
   return value;
 }
 
+struct Seeds {
+  std::optional<int64_t> torch, fewshot;
+};
+
 // The harness's --seed: python,numpy,torch,fewshot; one number stands for all four, the fourth has a default.
-std::optional<int64_t> fewshot_seed(const std::string& text) {
+Seeds parse_seeds(const std::string& text) {
   const std::vector<std::string> parts = split(text, ',');
   if (parts.size() != 1 && parts.size() != 3 && parts.size() != 4) {
     fail(ExitCode::kUsage, "--seed {}: expected one number, or python,numpy,torch,fewshot", text);
@@ -40,8 +41,8 @@ std::optional<int64_t> fewshot_seed(const std::string& text) {
   for (const std::string& part : parts) {
     if (part != "None" && !to_integer(part)) fail(ExitCode::kUsage, "--seed {}: \"{}\" is not a whole number", text, part);
   }
-  if (parts.size() == 3) return 1234;
-  return to_integer(parts.back());
+  const std::string& torch = parts.size() == 1 ? parts.front() : parts[2];
+  return {to_integer(torch), parts.size() == 3 ? 1234 : to_integer(parts.back())};
 }
 
 // One value of --gen-kwargs, as the harness reads it: true/false, number, Python literal, text.
@@ -70,13 +71,22 @@ Json parse_gen_kwargs(const std::string& text) {
   return kwargs;
 }
 
-int64_t parse_token_budget(const std::string& text) {
-  if (text == "auto") return kAutoTokenBudget;
+std::optional<int64_t> parse_token_budget(const std::string& text) {
+  if (text == "auto") return std::nullopt;
   const auto value = to_integer(text);
   if (!value || *value < 1 || *value > kMaxTokenBudget) {
     fail(ExitCode::kUsage, "--token-budget {}: expected auto or a number of tokens from 1 to {}", text, kMaxTokenBudget);
   }
-  return *value;
+  return value;
+}
+
+// As other tools take it: a number, auto, or auto:N.
+void check_batch_size(const std::string& text) {
+  if (text.empty() || text == "auto") return;
+  const auto value = to_integer(text.starts_with("auto:") ? text.substr(5) : text);
+  if (value && *value >= 1) return;
+  fail(ExitCode::kUsage, "--batch-size {}: expected a number from 1 up, auto or auto:N (none is needed: see --token-budget)",
+       text);
 }
 
 void check_dtype(const std::string& dtype) {
@@ -109,10 +119,10 @@ std::vector<Field> fields(EvalOptions& o) {
       text_field("dtype", "TYPE", o.dtype,
                  "Arithmetic: auto, float32, bfloat16 or float16. On a CPU auto is float32, the only one.", kNumbers),
       text_field("seed", "N", o.seed,
-                 "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. Only the last one matters "
-                 "here: it draws the examples. Default 0,1234,1234,1234.", kNumbers),
+                 "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. The last two matter here: torch "
+                 "draws tokens where a task samples, fewshot draws the examples. Default 0,1234,1234,1234.", kNumbers),
       text_field("gen-kwargs", "K=V,..", o.gen_kwargs,
-                 "Changes generation settings of all generation tasks, such as max_gen_toks=64.", kNumbers),
+                 "Changes generation settings of all generation tasks, such as max_gen_toks=64 or temperature=0.7,top_p=0.9.", kNumbers),
       path_list_field("data-root", "DIR", o.data_roots,
                       "Folder with datasets as DIR/<org>/<name>/, looked at before the Hugging Face hub cache. May be "
                       "given several times.", kNumbers),
@@ -129,10 +139,11 @@ std::vector<Field> fields(EvalOptions& o) {
       integer_field("threads-per-lane", "N", o.threads_per_lane, 1,
                     "CPU threads that work on one chunk. Default 1: each core has a chunk of its own.", kLayout),
       text_field("token-budget", "N", o.token_budget,
-                 "Tokens computed in one step, or auto. Changes memory and speed, never a score.", kLayout),
+                 "Distinct tokens computed in one step, or auto: as many as the kernels need for their full rate and "
+                 "memory allows. Changes memory and speed, never a score. `evalmpi plan` shows the choice.", kLayout),
       text_field("batch-size", "X", o.batch_size,
-                 "Accepted for the habit's sake and not used: chunks are sized in tokens (--token-budget), and scores do "
-                 "not depend on them.", kLayout),
+                 "A number, auto or auto:N, for the habit's sake: nothing has to be tuned, and no score depends on it. "
+                 "Work is sized in distinct tokens instead; to use less memory, lower --token-budget.", kLayout),
       number_field("max-hours", "H", o.max_hours,
                    "Stop in time before H hours are over, with everything saved (exit code 75). The end of a Slurm job "
                    "is heeded without this.", kLayout),
@@ -161,7 +172,10 @@ ResolvedOptions resolve(const EvalOptions& options) {
   if (options.pp > 1) fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
   ResolvedOptions resolved;
   resolved.token_budget = parse_token_budget(options.token_budget);
-  resolved.fewshot_seed = fewshot_seed(options.seed);
+  check_batch_size(options.batch_size);
+  const Seeds seeds = parse_seeds(options.seed);
+  resolved.fewshot_seed = seeds.fewshot;
+  if (seeds.torch) resolved.sampling_seed = static_cast<uint64_t>(*seeds.torch);
   resolved.generation_kwargs = parse_gen_kwargs(options.gen_kwargs);
   return resolved;
 }

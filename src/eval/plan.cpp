@@ -8,22 +8,14 @@
 #include "evalmpi/comm/communicator.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/eval/run.h"
-#include "evalmpi/model/memory.h"
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/tensor_table.h"
+#include "budget.h"
 #include "setup.h"
 #include "workload.h"
 
 namespace evalmpi::eval {
 namespace {
-
-std::string bytes_text(int64_t bytes) {
-  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
-  return fmt::format("{:.{}f} {}", value, unit == 0 ? 0 : 1, kUnits[unit]);
-}
 
 std::string shard_lines(const Setup& setup, int tp) {
   const model::ModelSpec& spec = setup.spec;
@@ -32,15 +24,45 @@ std::string shard_lines(const Setup& setup, int tp) {
   std::string text = fmt::format("model: {} ({}), {} parameters, {} layers, {} query heads, {} KV heads, MLP {}, vocabulary {}\n",
                                  setup.model_folder.string(), spec.architecture, model::count_parameters(table), spec.layers,
                                  spec.heads, spec.kv_heads, spec.mlp, spec.vocab);
-  text += "place  query heads  KV heads  MLP columns  vocabulary  parameters   weights    with one lane at work\n";
+  text += "place  query heads  KV heads  MLP columns  vocabulary  parameters\n";
   for (int rank = 0; rank < tp; ++rank) {
     const model::RankShard& shard = plan.ranks[rank];
-    const model::MemoryEstimate memory = model::estimate_memory(spec, plan, rank, spec.source_dtype);
-    const int64_t at_work = memory.total_bytes(setup.options.token_budget, 1, spec.max_positions, setup.options.token_budget);
-    text += fmt::format("{:>5}  {:>11}  {:>8}  {:>11}  {:>10}  {:>10}  {:>9}  {:>9}\n", rank, shard.query_heads.size(),
-                        shard.kv_heads.size(), shard.mlp.size(), shard.vocab.size(),
-                        model::count_parameters(table, spec, shard), bytes_text(memory.weight_bytes), bytes_text(at_work));
+    text += fmt::format("{:>5}  {:>11}  {:>8}  {:>11}  {:>10}  {:>10}\n", rank, shard.query_heads.size(), shard.kv_heads.size(),
+                        shard.mlp.size(), shard.vocab.size(), model::count_parameters(table, spec, shard));
   }
+  return text;
+}
+
+// A rank for each place, all of them on this machine, which its lanes share.
+std::vector<RankSituation> one_rank_per_place(const EvalOptions& options) {
+  const int places = options.dp.value_or(1) * options.tp;
+  const int lanes = std::max(1, device::usable_cores() / places / options.threads_per_lane);
+  const RankSituation rank{"this machine", device::memory(), device::resident_bytes(), {}, {}};
+  std::vector<RankSituation> ranks(static_cast<size_t>(places), rank);
+  for (int place = 0; place < places; ++place) {
+    ranks[place].tp_ranks = {place % options.tp};
+    ranks[place].lanes = {lanes};
+  }
+  return ranks;
+}
+
+std::string memory_lines(const Setup& setup, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
+                         const Demand& demand) {
+  std::string text = fmt::format("\nmemory, with a rank for each place and {} lane{} each; longest sequence {} tokens\n",
+                                 ranks[0].lanes[0], ranks[0].lanes[0] > 1 ? "s" : "", demand.positions);
+  text += fmt::format("{:>5}  {:>10} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>10}\n", "rank", "program", "weights", "keys,values",
+                      "activations", "head", "loading", "requests", "peak");
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    const RankMemory memory = rank_memory(setup.spec, tp, ranks[i], i == 0, token_budget, demand);
+    text += fmt::format("{:>5}  {:>10} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>10}\n", i, bytes_text(memory.program),
+                        bytes_text(memory.weights), bytes_text(memory.lanes.key_values), bytes_text(memory.lanes.activations),
+                        bytes_text(memory.lanes.head), bytes_text(memory.loading), bytes_text(memory.requests),
+                        bytes_text(memory.total()));
+  }
+  const HostMemory host = fullest_host(setup.spec, tp, ranks, token_budget, demand);
+  text += fmt::format("in all {}: {:.0f} % of this machine's {} ({} are free)\n", bytes_text(host.predicted_bytes),
+                      100.0 * static_cast<double>(host.predicted_bytes) / static_cast<double>(host.memory.total_bytes),
+                      bytes_text(host.memory.total_bytes), bytes_text(device::memory().available_bytes));
   return text;
 }
 
@@ -52,19 +74,26 @@ std::string plan(const EvalOptions& options) {
   std::string text = fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
                                  dp * options.tp > 1 ? "s" : "", dp, options.pp, options.tp, numerics_class(options.tp, options.pp));
   text += shard_lines(setup, options.tp);
-  text += fmt::format("memory here: {} of {} available\n", bytes_text(device::memory().available_bytes), bytes_text(device::memory().total_bytes));
-  text += fmt::format("token budget: {} rows in one step\n\n", setup.options.token_budget);
+  const std::vector<RankSituation> ranks = one_rank_per_place(options);
+  const int lanes = dp * ranks[0].lanes[0];
+  const TokenBudget budget = choose_token_budget(setup.options.token_budget, setup.spec, options.tp, ranks);
+  text += fmt::format("token budget: {} rows in one step ({}); {} lane{}\n", budget.rows, budget.why, lanes, lanes > 1 ? "s" : "");
+  if (budget.warning) text += "warning: " + *budget.warning + "\n";
+  if (!options.batch_size.empty()) text += batch_size_note(options.batch_size, budget.rows) + "\n";
+  text += "\n";
 
   comm::Communicator self = comm::Communicator::self();
   text += fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", "task", "documents", "requests", "naive tokens", "distinct", "planned", "chunks");
   int64_t requests_in_all = 0, naive = 0, distinct = 0, planned_tokens = 0;
   size_t chunks = 0;
+  Demand demand;
   for (const task::TaskConfig& config : setup.selection.tasks) {
     const LoadedTask loaded = load_task(setup, config);
     const TaskRequests requests = encode_task(self, loaded.task, *setup.encoder, loaded.generation, Hash128{}, device::usable_cores());
-    const PlannedTask planned = plan_task(requests, loaded.generation, setup.options.token_budget, [](const Hash128&) { return false; });
+    const PlannedTask planned = plan_task(requests, loaded.generation, budget.rows, [](const Hash128&) { return false; });
     text += fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", config.name, loaded.task.evaluated_rows().size(), requests.size(),
                         planned.naive_tokens, planned.distinct_tokens, planned.plan.planned_tokens, planned.plan.chunks.size());
+    demand.add(requests, loaded, planned);
     requests_in_all += static_cast<int64_t>(requests.size());
     naive += planned.naive_tokens;
     distinct += planned.distinct_tokens;
@@ -72,6 +101,8 @@ std::string plan(const EvalOptions& options) {
     chunks += planned.plan.chunks.size();
   }
   text += fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", "all", "", requests_in_all, naive, distinct, planned_tokens, chunks);
+  text += memory_lines(setup, options.tp, ranks, budget.rows, demand);
+  if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, demand)) text += "warning: " + *warning + "\n";
   return text;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
@@ -10,6 +11,7 @@
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/text/python.h"
+#include "budget.h"
 #include "outputs.h"
 
 namespace evalmpi::eval {
@@ -67,6 +69,10 @@ Json run_json(const Published& published, const RunFacts& facts) {
                      {"tokens_naive", published.tokens.naive},
                      {"tokens_distinct", published.tokens.distinct},
                      {"tokens_computed", published.tokens.computed},
+                     {"token_budget", facts.memory.token_budget},
+                     {"token_budget_reason", facts.memory.why_this_budget},
+                     {"memory_predicted_bytes", facts.memory.predicted_bytes},
+                     {"memory_peak_bytes", facts.memory.peak_bytes},
                      {"identities", facts.identities},
                      {"options", to_json(fields(shown))}};
   json["git_hash"] = nullptr;
@@ -88,6 +94,11 @@ Json run_json(const Published& published, const RunFacts& facts) {
   return json;
 }
 
+// Of the rank that has most.
+int64_t most(const std::vector<int64_t>& bytes_of_rank) {
+  return bytes_of_rank.empty() ? 0 : *std::max_element(bytes_of_rank.begin(), bytes_of_rank.end());
+}
+
 store::ResultsFile results_file(Published& published, const std::vector<const task::Task*>& tasks, const RunFacts& facts) {
   store::ResultsFile file;
   EvalOptions shown = *facts.options;
@@ -106,6 +117,10 @@ store::ResultsFile results_file(Published& published, const std::vector<const ta
   file.run.emplace_back("seconds", facts.seconds);
   file.run.emplace_back("start_to_first_chunk_seconds", facts.first_chunk_seconds);
   file.run.emplace_back("weight_bytes_read_by_rank_0", facts.bytes_read);
+  file.run.emplace_back("token_budget", facts.memory.token_budget);
+  file.run.emplace_back("token_budget_reason", facts.memory.why_this_budget);
+  file.run.emplace_back("memory_predicted_bytes", most(facts.memory.predicted_bytes));
+  file.run.emplace_back("memory_peak_bytes", most(facts.memory.peak_bytes));
   file.run.emplace_back("time", published.time_id);
   for (size_t i = 0; i < published.reports.size(); ++i) {
     store::TaskResults& table = published.reports[i].table;
@@ -137,6 +152,10 @@ void print_summary(const Published& published, const FinishedTasks& finished, co
   }
   if (options.timings) {
     fmt::print("timings: {:.3f} s to the first chunk, {:.3f} s in all\n", facts.first_chunk_seconds, facts.seconds);
+    for (size_t rank = 0; rank < facts.memory.peak_bytes.size(); ++rank) {
+      fmt::print("memory: rank {}: predicted {}, peak {}\n", rank, bytes_text(facts.memory.predicted_bytes[rank]),
+                 bytes_text(facts.memory.peak_bytes[rank]));
+    }
   }
   fmt::print("results: {}\n", published.directory.string());
   std::fflush(stdout);
@@ -169,10 +188,14 @@ void Published::add(TaskReport report, bool write_samples) {
 void publish_run(Published& published, const std::vector<const task::Task*>& tasks,
                  const std::vector<task::GroupConfig>& groups, const RunFacts& facts) {
   const FinishedTasks finished = finished_tasks(published, tasks, groups);
+  std::vector<const store::TaskResults*> tables;
+  for (const TaskReport& report : published.reports) tables.push_back(&report.table);
+  const Json timings = generation_timings(tables);
   store::write_results(published.directory / "results.h5", results_file(published, tasks, facts));
   published.files.push_back("results.h5");
   Json json = results_json(finished);
   json.update(run_json(published, facts));
+  if (!timings.empty()) json["generation_timings"] = timings;
   const std::string name = "results_" + published.time_id + ".json";
   write_file_atomically(published.directory / name, text::python::json_dumps(json, {2, false, false}) + "\n");
   published.files.push_back(name);

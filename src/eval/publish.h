@@ -37,6 +37,14 @@ struct Published {
   void add(TaskReport report, bool write_samples);
 };
 
+// By rank.
+struct MemoryFacts {
+  int64_t token_budget = 0;
+  std::string why_this_budget;
+  std::vector<int64_t> predicted_bytes;
+  std::vector<int64_t> peak_bytes;  // measured, of the process's whole life
+};
+
 // What /run and the results JSON tell about the run besides the numbers.
 struct RunFacts {
   const EvalOptions* options = nullptr;
@@ -50,6 +58,7 @@ struct RunFacts {
   double seconds = 0;
   double first_chunk_seconds = 0;  // from process start; 0: nothing was computed
   uint64_t bytes_read = 0;         // of weights, by rank 0
+  MemoryFacts memory;
 };
 
 // Writes results.h5 and results_<time>.json and prints the table. tasks: as published.reports.

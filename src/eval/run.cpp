@@ -10,8 +10,10 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "answers.h"
+#include "budget.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/comm/mesh.h"
@@ -66,6 +68,9 @@ class Run {
   }
 
   void read_inputs();
+  void choose_budget();
+  void gather_peaks();
+  std::string out_of_memory_note() const;
   void open_output();
   void read_earlier_logs();
   void plan_tasks();
@@ -88,6 +93,10 @@ class Run {
 
   Setup setup_;
   std::optional<comm::Mesh> mesh_;
+  std::vector<RankSituation> ranks_;  // rank 0
+  Demand demand_;                     // rank 0
+  TokenBudget budget_;
+  MemoryFacts memory_;  // rank 0
   std::string class_name_;
   Hash128 class_hash_;
   Hash128 model_id_;
@@ -101,6 +110,7 @@ class Run {
   std::unique_ptr<job::Coordinator> coordinator_;
   std::unique_ptr<LocalReplicas> replicas_;
   bool lanes_running_ = false;
+  bool has_warned_of_memory_ = false;
 
   std::vector<TaskState> tasks_;  // main thread
   mutable std::mutex status_mutex_;
@@ -118,12 +128,14 @@ ExitCode Run::execute() {
     mesh_ = comm::make_mesh(session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane,
                                        std::nullopt});
     read_inputs();
+    choose_budget();
     open_output();
     watcher.emplace([this](const std::stop_token& token) { watch_for_stop(token); });
     read_earlier_logs();
     plan_tasks();
     finish_tasks();
     stop_lanes();
+    gather_peaks();
     together("publish results", [&] {
       if (is_root() && tasks_done_ == tasks_.size()) publish();
     });
@@ -150,9 +162,24 @@ void Run::read_inputs() {
   class_hash_ = hash128(class_name_);
   progress_.end_line();
   if (is_root() && !options_.quiet) log::info("{}", mesh_->description);
-  if (is_root() && !options_.batch_size.empty()) {
-    log::info("--batch-size {} is not needed: chunks are sized in tokens, and scores do not depend on them", options_.batch_size);
+}
+
+// Before weights are read: rank 0 hears what every rank's host has, and says how many rows a segment has.
+void Run::choose_budget() {
+  RankSituation mine{session_.host_name(), device::memory(), device::resident_bytes(), {}, {}};
+  for (const comm::LocalPlace& place : mesh_->places) {
+    mine.tp_ranks.push_back(place.tp_rank);
+    mine.lanes.push_back(static_cast<int>(place.lanes.size()));
   }
+  const std::vector<std::string> all = session_.world().gather(to_json(mine).dump(), 0);
+  together("choose the token budget", [&] {
+    if (!is_root()) return;
+    for (const std::string& rank : all) ranks_.push_back(rank_situation_from_json(parse_json(rank, "rank")));
+    budget_ = choose_token_budget(setup_.options.token_budget, setup_.spec, options_.tp, ranks_);
+    if (budget_.warning) log::warning("{}", *budget_.warning);
+    if (!options_.batch_size.empty() && !options_.quiet) log::info("{}", batch_size_note(options_.batch_size, budget_.rows));
+  });
+  budget_.rows = parse_json(session_.world().broadcast_bytes(is_root() ? Json(budget_.rows).dump() : "", 0), "budget");
 }
 
 // runs/<what>-<time>, or with a number behind it when that exists.
@@ -198,7 +225,7 @@ void Run::open_output() {
   });
   if (is_root()) job::remove_token_file(identity_);
   replicas_ = std::make_unique<LocalReplicas>(
-      *mesh_, ReplicaOptions{setup_.model_folder, setup_.spec, setup_.options.token_budget, options_.threads_per_lane, class_hash_});
+      *mesh_, ReplicaOptions{setup_.model_folder, setup_.spec, budget_.rows, options_.threads_per_lane, class_hash_});
   // A resume may have nothing to compute; it reads the weights when a chunk is missing.
   if (identity_.number == 0) replicas_->begin_loading();
 }
@@ -227,9 +254,15 @@ void Run::plan_tasks() {
     int64_t missing = 0;
     together("plan task " + config.name, [&] {
       if (!is_root()) return;
-      PlannedTask planned = plan_task(state.requests, state.loaded.generation, setup_.options.token_budget,
+      PlannedTask planned = plan_task(state.requests, state.loaded.generation, budget_.rows,
                                       [&](const Hash128& key) { return answers_.knows(key, only); });
       missing = static_cast<int64_t>(planned.missing.size());
+      {
+        const std::lock_guard lock(status_mutex_);
+        demand_.add(state.requests, state.loaded, planned);
+      }
+      const auto warning = check_memory(setup_.spec, options_.tp, ranks_, budget_.rows, demand_);
+      if (warning && !std::exchange(has_warned_of_memory_, true)) log::warning("{}", *warning);
       answers_.expect(static_cast<int>(tasks_.size()), planned.missing);
       published_.tokens.naive += planned.naive_tokens;
       published_.tokens.distinct += planned.distinct_tokens;
@@ -255,7 +288,15 @@ void Run::plan_tasks() {
 void Run::ensure_lanes() {
   if (lanes_running_) return;
   progress_.phase("reading the weights");
-  together("read weights", [&] { replicas_->finish_loading(); });
+  together("read weights", [&] {
+    try {
+      replicas_->finish_loading();
+    } catch (...) {
+      const comm::Failure cause = comm::current_failure();
+      if (cause.code != ExitCode::kUnavailable) throw;
+      fail(cause.code, "{}{}", cause.message, out_of_memory_note());
+    }
+  });
   if (is_root()) start_coordinator();
   lanes_running_ = true;
   if (is_root()) first_chunk_seconds_ = seconds_since(context_.process_start);
@@ -342,6 +383,23 @@ void Run::stop_lanes() {
   lanes_running_ = false;
 }
 
+std::string Run::out_of_memory_note() const {
+  const std::lock_guard lock(status_mutex_);
+  return memory_note(setup_.spec, options_.tp, ranks_, budget_.rows, demand_);
+}
+
+// COLLECTIVE: what each rank had in memory at most, beside what was predicted for it.
+void Run::gather_peaks() {
+  const std::vector<std::string> peaks = session_.world().gather(Json(device::peak_resident_bytes()).dump(), 0);
+  if (!is_root()) return;
+  memory_.token_budget = budget_.rows;
+  memory_.why_this_budget = budget_.why;
+  for (size_t i = 0; i < peaks.size(); ++i) {
+    memory_.predicted_bytes.push_back(rank_memory(setup_.spec, options_.tp, ranks_[i], i == 0, budget_.rows, demand_).total());
+    memory_.peak_bytes.push_back(parse_json(peaks[i], "peak"));
+  }
+}
+
 void Run::publish() {
   progress_.end_line();
   published_.tokens.computed = answers_.computed_tokens();
@@ -357,6 +415,7 @@ void Run::publish() {
   facts.seconds = seconds_since(context_.process_start);
   facts.first_chunk_seconds = first_chunk_seconds_;
   facts.bytes_read = replicas_->bytes_read();
+  facts.memory = memory_;
   std::vector<const task::Task*> tasks;
   for (const TaskState& state : tasks_) tasks.push_back(&state.loaded.task);
   publish_run(published_, tasks, setup_.selection.groups, facts);
@@ -395,6 +454,9 @@ void Run::fail_now(std::exception_ptr failure) {
     std::rethrow_exception(failure);
   } catch (...) {
     cause = comm::current_failure();
+  }
+  if (cause.code == ExitCode::kUnavailable && cause.message == "out of memory") {
+    cause.message += out_of_memory_note();
   }
   progress_.end_line();
   log::error("{}", cause.message);

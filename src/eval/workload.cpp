@@ -15,7 +15,6 @@ namespace evalmpi::eval {
 namespace {
 
 constexpr int64_t kDocumentsAtATime = 16;
-constexpr int32_t kSlots = 16;  // generations that run side by side on a lane
 
 struct Encoded {
   std::vector<int32_t> position, index, targets, tokens;
@@ -146,16 +145,29 @@ engine::ScoreTable scores_of(const TaskRequests& requests, std::span<const size_
 std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests, std::span<const size_t> chosen,
                                                     const GenerationPlan& generation) {
   std::vector<engine::GenerateRequest> prompts;
-  for (const size_t i : chosen) {
+  for (const size_t answer : chosen) {
     const auto begin = requests.tokens->begin();
-    prompts.push_back({requests.keys[i],
+    const size_t i = answer / static_cast<size_t>(requests.repeats);
+    prompts.push_back({requests.answer_key(answer),
                        {begin + requests.token_begin[i], begin + requests.token_begin[i + 1]},
                        generation.max_new_tokens});
   }
   return prompts;
 }
 
+int64_t longest_prompt(const TaskRequests& requests) {
+  int64_t longest = 0;
+  for (size_t i = 0; i < requests.size(); ++i) longest = std::max(longest, requests.token_begin[i + 1] - requests.token_begin[i]);
+  return longest;
+}
+
 }  // namespace
+
+Hash128 TaskRequests::answer_key(size_t answer) const {
+  const Hash128& key = keys[answer / static_cast<size_t>(repeats)];
+  const uint64_t repeat = answer % static_cast<size_t>(repeats);
+  return repeat == 0 ? key : Hasher().add(key).add(repeat).finish();
+}
 
 TaskRequests encode_task(comm::Communicator& world, const task::Task& task, const PromptEncoder& encoder,
                          const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads) {
@@ -178,6 +190,7 @@ TaskRequests encode_task(comm::Communicator& world, const task::Task& task, cons
   requests.targets = std::move(all.targets);
   requests.token_begin = std::move(all.token_begin);
   const Hash128 settings = generation ? generation->digest() : Hash128{};
+  requests.repeats = generation ? generation->draws : 1;
   for (size_t i = 0; i < requests.targets.size(); ++i) {
     const auto begin = requests.token_begin[i];
     const auto tokens = std::span(all.tokens).subspan(begin, requests.token_begin[i + 1] - begin);
@@ -190,21 +203,23 @@ TaskRequests encode_task(comm::Communicator& world, const task::Task& task, cons
 PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
                       int64_t token_budget, const std::function<bool(const Hash128&)>& is_known) {
   PlannedTask planned;
-  std::vector<size_t> distinct, missing;  // requests
-  std::unordered_set<Hash128> seen(requests.size());
-  for (size_t i = 0; i < requests.size(); ++i) {
+  std::vector<size_t> distinct, missing;  // answers
+  std::unordered_set<Hash128> seen(requests.answers());
+  for (size_t answer = 0; answer < requests.answers(); ++answer) {
+    const size_t i = answer / static_cast<size_t>(requests.repeats);
     planned.naive_tokens += requests.token_begin[i + 1] - requests.token_begin[i] - (requests.targets[i] > 0 ? 1 : 0);
-    if (!seen.insert(requests.keys[i]).second) continue;
-    distinct.push_back(i);
-    if (is_known(requests.keys[i])) continue;
-    missing.push_back(i);
-    planned.missing.push_back(requests.keys[i]);
+    const Hash128 key = requests.answer_key(answer);
+    if (!seen.insert(key).second) continue;
+    distinct.push_back(answer);
+    if (is_known(key)) continue;
+    missing.push_back(answer);
+    planned.missing.push_back(key);
   }
   const bool all_missing = missing.size() == distinct.size();
   if (generation) {
+    const int32_t slots = std::min(kGenerationSlots, generation->slots_for(longest_prompt(requests)));
     const auto plan = [&](std::span<const size_t> chosen) {
-      return engine::plan_generations(generations_of(requests, chosen, *generation), generation->settings, kSlots,
-                                      token_budget);
+      return engine::plan_generations(generations_of(requests, chosen, *generation), generation->settings, slots, token_budget);
     };
     planned.plan = plan(missing);
     planned.distinct_tokens = all_missing ? planned.plan.distinct_tokens : plan(distinct).distinct_tokens;

@@ -18,6 +18,9 @@
 
 namespace evalmpi::eval {
 
+// Generations that run side by side on a lane.
+inline constexpr int32_t kGenerationSlots = 16;
+
 // The requests of one task in the order of (document, index). keys[i] names the answer of request i; requests of equal
 // content share a key.
 struct TaskRequests {
@@ -28,7 +31,11 @@ struct TaskRequests {
   std::shared_ptr<const std::vector<int32_t>> tokens;
   std::vector<int64_t> token_begin{0};
   std::vector<int32_t> targets;  // 0: a generation
+  // Each request is answered so often. Answer a is repeat a % repeats of request a / repeats.
+  int32_t repeats = 1;
   size_t size() const { return keys.size(); }
+  size_t answers() const { return keys.size() * static_cast<size_t>(repeats); }
+  Hash128 answer_key(size_t answer) const;  // keys[i] for the first repeat of request i
 };
 
 // COLLECTIVE over world. Every rank encodes a slice on up to `threads` threads; rank 0 returns all requests, the others

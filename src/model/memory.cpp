@@ -1,11 +1,22 @@
 #include "evalmpi/model/memory.h"
 
+#include <algorithm>
+
 #include "evalmpi/model/tensor_table.h"
 
 namespace evalmpi::model {
 namespace {
 
 constexpr int64_t kFloatBytes = 4;
+// Packed weights, keys and values come in panels of this many columns (ops).
+constexpr int64_t kPanel = 16;
+// A summary of each row for every so many columns of the vocabulary (ops::head): maximum, sum, argmax.
+constexpr int64_t kHeadBlock = 2048;
+constexpr int64_t kSummaryBytes = 12;
+// Packed rows of a matrix product, scores of an attention tile, logits of one block of the head; measured.
+constexpr int64_t kScratchBytes = int64_t{4} << 20;
+
+int64_t in_panels(int64_t columns) { return (columns + kPanel - 1) / kPanel * kPanel; }
 
 int64_t elements(const std::vector<int64_t>& shape) {
   int64_t count = 1;
@@ -13,38 +24,54 @@ int64_t elements(const std::vector<int64_t>& shape) {
   return count;
 }
 
-int64_t weight_bytes(const ModelSpec& spec, const RankShard& shard, DType dtype, int64_t positions) {
-  int64_t total = 2 * positions * (spec.rotary.dims / 2) * kFloatBytes;
-  for (const TensorRow& row : make_tensor_table(spec)) {
-    const bool is_matrix = row.shape.size() == 2;
-    total += elements(shard_shape(row, shard_slice(row, spec, shard))) * (is_matrix ? bytes_of(dtype) : kFloatBytes);
-  }
-  // A tied head is a packed copy of the embedding's rows.
-  if (spec.tied_head) total += shard.vocab.size() * spec.hidden * bytes_of(dtype);
-  return total;
+// Bytes of a row of the table as it stays in memory.
+int64_t resident_bytes(const TensorRow& row, const ModelSpec& spec, const RankShard& shard, DType dtype) {
+  const std::vector<int64_t> shape = shard_shape(row, shard_slice(row, spec, shard));
+  if (shape.size() != 2) return elements(shape) * kFloatBytes;
+  if (row.slot == Slot::kEmbedding && !spec.tied_head) return elements(shape) * bytes_of(dtype);
+  const int64_t query = shard.query_heads.size() * spec.head_dim, key = shard.kv_heads.size() * spec.head_dim;
+  const int64_t columns = row.slot == Slot::kQueryKeyValue ? in_panels(query) + 2 * in_panels(key) : in_panels(shape[0]);
+  return columns * shape[1] * bytes_of(dtype);
 }
 
-// Residual, normalised rows, a block's output, its reduced form and their sum are alive together with the widest
-// part of a block: query, key and value before and after rotation and the attention's output, or gate, up and
-// their product.
-int64_t activation_floats_per_row(const ModelSpec& spec, const RankShard& shard) {
+// run_block's tensors. The residual, a norm's output, the attention's output, their sum and a linear's output are alive
+// together with the widest part of the block; a reduction over places holds two copies more.
+int64_t activation_floats_per_row(const ModelSpec& spec, const RankShard& shard, int tp) {
   const int64_t query = shard.query_heads.size() * spec.head_dim;
   const int64_t key = shard.kv_heads.size() * spec.head_dim;
-  const int64_t attention = 3 * query + 3 * key;
-  return 5 * spec.hidden + attention + 3 * shard.mlp.size();
+  const int64_t in_attention = 3 * spec.hidden + 2 * query + 2 * key;
+  const int64_t in_mlp = 5 * spec.hidden + (spec.gated_mlp() ? 3 : 2) * shard.mlp.size();
+  return std::max(in_attention, in_mlp) + (tp > 1 ? 2 * spec.hidden : 0);
 }
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype,
-                               int64_t positions) {
+LaneBytes PlaceMemory::of_lane(const LaneWork& work) const {
+  LaneBytes bytes;
+  bytes.key_values = work.paths * in_panels(work.positions) * key_value_bytes_per_position;
+  bytes.activations = work.rows * activation_bytes_per_row;
+  bytes.head = work.head_rows * head_bytes_per_row + work.logit_rows * logits_bytes_per_row + scratch_bytes_per_lane;
+  return bytes;
+}
+
+PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype, int64_t positions) {
   const RankShard& shard = plan.ranks[static_cast<size_t>(tp_rank)];
-  MemoryEstimate estimate;
-  estimate.weight_bytes = weight_bytes(spec, shard, dtype, positions == 0 ? spec.max_positions : positions);
-  estimate.key_value_bytes_per_position = 2 * spec.layers * shard.kv_heads.size() * spec.head_dim * kFloatBytes;
-  estimate.activation_bytes_per_row = activation_floats_per_row(spec, shard) * kFloatBytes;
-  estimate.head_bytes_per_row = 2 * spec.hidden * kFloatBytes;
-  return estimate;
+  PlaceMemory memory;
+  memory.weight_bytes = 2 * (positions == 0 ? spec.max_positions : positions) * (spec.rotary.dims / 2) * kFloatBytes;
+  for (const TensorRow& row : make_tensor_table(spec)) {
+    const int64_t bytes = resident_bytes(row, spec, shard, dtype);
+    memory.weight_bytes += bytes;
+    memory.largest_tensor_bytes = std::max(memory.largest_tensor_bytes, bytes);
+  }
+  memory.key_value_bytes_per_position =
+      spec.layers * shard.kv_heads.size() * (spec.head_dim + in_panels(spec.head_dim)) * kFloatBytes;
+  memory.activation_bytes_per_row = activation_floats_per_row(spec, shard, plan.tp()) * kFloatBytes;
+  const int64_t head_blocks = (shard.vocab.size() + kHeadBlock - 1) / kHeadBlock;
+  memory.head_bytes_per_row = 2 * spec.hidden * kFloatBytes + head_blocks * kSummaryBytes;
+  // This place's part, the parts of all as they are gathered, and the whole.
+  memory.logits_bytes_per_row = 2 * spec.hidden * kFloatBytes + (shard.vocab.size() + 2 * spec.vocab) * kFloatBytes;
+  memory.scratch_bytes_per_lane = kScratchBytes;
+  return memory;
 }
 
 }  // namespace evalmpi::model

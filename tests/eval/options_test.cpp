@@ -47,6 +47,11 @@ TEST(Options, what_cannot_be_is_refused_with_its_name) {
       {[](EvalOptions& o) { o.max_hours = 0; }, "--max-hours"},
       {[](EvalOptions& o) { o.pp = 2; }, "not built yet"},
       {[](EvalOptions& o) { o.token_budget = "0"; }, "--token-budget 0"},
+      {[](EvalOptions& o) { o.token_budget = "1e3"; }, "--token-budget 1e3"},
+      {[](EvalOptions& o) { o.batch_size = "0"; }, "--batch-size 0"},
+      {[](EvalOptions& o) { o.batch_size = "-4"; }, "--batch-size -4"},
+      {[](EvalOptions& o) { o.batch_size = "auto:"; }, "--batch-size auto:"},
+      {[](EvalOptions& o) { o.batch_size = "fast"; }, "--batch-size fast"},
       {[](EvalOptions& o) { o.seed = "1,2"; }, "--seed 1,2"},
       {[](EvalOptions& o) { o.gen_kwargs = "max_gen_toks"; }, "--gen-kwargs"},
   };
@@ -61,6 +66,18 @@ TEST(Options, what_cannot_be_is_refused_with_its_name) {
       EXPECT_NE(std::string(error.what()).find(words), std::string::npos) << error.what();
     }
   }
+}
+
+TEST(Options, batch_sizes_of_other_tools_are_taken) {
+  for (const char* text : {"", "1", "15", "auto", "auto:4"}) {
+    EvalOptions options = valid();
+    options.batch_size = text;
+    EXPECT_NO_THROW(resolve(options)) << text;
+  }
+  EvalOptions options = valid();
+  EXPECT_EQ(resolve(options).token_budget, std::nullopt);
+  options.token_budget = "512";
+  EXPECT_EQ(resolve(options).token_budget, 512);
 }
 
 // A new option is a decision: it changes this list, the README and the resume rules.

@@ -110,23 +110,43 @@ TEST(Weights, RotaryTablesHaveTheRowsAskedFor) {
   expect_error(ExitCode::kBadInput, [&] { load_weights(fixture("llama"), spec, plan, 0); }, {"positions", "llama"});
 }
 
-TEST(Memory, PredictsWhatIsAllocated) {
+TEST(Memory, WeightsTakeWhatWasPredicted) {
   for (const char* name : kFixtures) {
     const ModelSpec spec = read_model_spec(fixture(name));
-    const ShardPlan plan = make_shard_plan(spec, 2);
-    for (int rank = 0; rank < 2; ++rank) {
-      const MemoryEstimate estimate = estimate_memory(spec, plan, rank, spec.source_dtype);
-      const int64_t packed = load_weights(fixture(name), spec, plan, rank)->bytes();
-      // Packing pads panels, which shows on widths as small as these.
-      EXPECT_GE(packed, estimate.weight_bytes * 95 / 100) << name;
-      EXPECT_LE(packed, estimate.weight_bytes * 3) << name;
-      EXPECT_EQ(estimate.key_value_bytes_per_position,
-                2 * 2 * plan.ranks[static_cast<size_t>(rank)].kv_heads.size() * spec.head_dim * 4);
-      EXPECT_EQ(estimate.total_bytes(3, 2, 10, 1), estimate.weight_bytes + 3 * estimate.activation_bytes_per_row +
-                                                       20 * estimate.key_value_bytes_per_position +
-                                                       estimate.head_bytes_per_row);
+    for (const int tp : {1, 2, 3}) {
+      const ShardPlan plan = make_shard_plan(spec, tp);
+      for (int rank = 0; rank < tp; ++rank) {
+        const PlaceMemory memory = place_memory(spec, plan, rank, spec.source_dtype);
+        EXPECT_EQ(memory.weight_bytes, load_weights(fixture(name), spec, plan, rank)->bytes()) << name << " " << rank << "/" << tp;
+      }
     }
   }
+}
+
+// hidden 8, one layer, 2 query heads and 1 KV head of 4, MLP 24, vocabulary 20, all float32.
+TEST(Memory, IsTheSumOfWhatIsAliveAtOnce) {
+  ModelSpec spec;
+  spec.family = "llama";
+  spec.hidden = 8;
+  spec.layers = 3;
+  spec.heads = 2;
+  spec.kv_heads = 1;
+  spec.head_dim = 4;
+  spec.mlp = 24;
+  spec.vocab = 20;
+  spec.max_positions = 10;
+  spec.rotary.dims = 4;
+  const PlaceMemory memory = place_memory(spec, make_shard_plan(spec, 1), 0, DType::kBFloat16);
+  const int64_t packed = 16 * 8 + 2 * 16 * 8 + 16 * 8 + 2 * 32 * 8 + 16 * 24;  // query, key and value, out, gate and up, down
+  const int64_t tables = 20 * 8 + 32 * 8;                                       // embedding, head in panels of 16
+  EXPECT_EQ(memory.weight_bytes, 2 * (3 * packed + tables) + 4 * (3 * 2 * 8 + 8) + 4 * 2 * 10 * 2);
+  EXPECT_EQ(memory.largest_tensor_bytes, 2 * 16 * 24);
+  EXPECT_EQ(memory.key_value_bytes_per_position, 3 * (4 + 16) * 4);
+  EXPECT_EQ(memory.activation_bytes_per_row, (5 * 8 + 3 * 24) * 4);
+  const LaneBytes lane = memory.of_lane({.rows = 7, .head_rows = 5, .logit_rows = 2, .paths = 3, .positions = 17});
+  EXPECT_EQ(lane.key_values, 3 * 32 * memory.key_value_bytes_per_position);
+  EXPECT_EQ(lane.activations, 7 * memory.activation_bytes_per_row);
+  EXPECT_EQ(lane.head, 5 * memory.head_bytes_per_row + 2 * memory.logits_bytes_per_row + memory.scratch_bytes_per_lane);
 }
 
 // The fixture's only weight file with its header changed by `change` and its data by `damage`.

@@ -32,6 +32,10 @@ Memory memory();
 Memory memory_within_cgroups(const Memory& host, std::string_view proc_cgroup,
                              const std::filesystem::path& cgroup_root);
 
+// Bytes of this process in memory, now and at most so far; mapped pages of files count. 0 where /proc does not say.
+int64_t resident_bytes();
+int64_t peak_resident_bytes();
+
 // Makes the allocator keep what is freed for the next allocation, for the whole process: an activation of a few MiB
 // would otherwise be mapped, cleared and given back for every operation (4 to 8 % of a scoring run).
 void keep_freed_memory();

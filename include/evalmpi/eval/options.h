@@ -45,8 +45,9 @@ std::vector<Field> fields(EvalOptions& options);
 
 // Values that follow from the options' texts.
 struct ResolvedOptions {
-  int64_t token_budget = 0;  // rows of a segment
+  std::optional<int64_t> token_budget;  // rows of a segment; absent: auto
   std::optional<int64_t> fewshot_seed;
+  uint64_t sampling_seed = 1234;  // the harness's torch seed; its "None", which nobody could repeat, is 1234 too
   Json generation_kwargs = Json::object();  // of --gen-kwargs
 };
 

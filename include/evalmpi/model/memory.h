@@ -9,21 +9,35 @@
 
 namespace evalmpi::model {
 
-struct MemoryEstimate {
-  int64_t weight_bytes = 0;  // this place's shard in `dtype`, norms and biases in float32, rotary tables
-  int64_t key_value_bytes_per_position = 0;  // of one path, all layers, float32
-  int64_t activation_bytes_per_row = 0;      // the most that is alive at once in a layer, for each row of a segment
-  int64_t head_bytes_per_row = 0;            // for each row given to the head
+// What one lane has in memory at once while it computes.
+struct LaneWork {
+  int64_t rows = 0;        // of a segment
+  int64_t head_rows = 0;   // of them, given to the head for scores
+  int64_t logit_rows = 0;  // of them, whose whole logits are made: generation
+  int64_t paths = 1;       // of the key-value store
+  int64_t positions = 0;   // of each path
+};
 
-  // A segment of `rows` rows, `paths` paths of `positions` positions, `head_rows` rows for the head.
-  int64_t total_bytes(int64_t rows, int64_t paths, int64_t positions, int64_t head_rows) const {
-    return weight_bytes + rows * activation_bytes_per_row + paths * positions * key_value_bytes_per_position +
-           head_rows * head_bytes_per_row;
-  }
+struct LaneBytes {
+  int64_t key_values = 0;
+  int64_t activations = 0;
+  int64_t head = 0;  // rows and logits, and the kernels' own scratch
+  int64_t total() const { return key_values + activations + head; }
+};
+
+struct PlaceMemory {
+  int64_t weight_bytes = 0;                  // equals Weights::bytes(): packed matrices, norms, biases, rotary tables
+  int64_t largest_tensor_bytes = 0;          // of this place's shard: is in memory twice while it is packed
+  int64_t key_value_bytes_per_position = 0;  // of one path, all layers, packed, float32
+  int64_t activation_bytes_per_row = 0;      // the most that is alive at once in a layer, for each row of a segment
+  int64_t head_bytes_per_row = 0;
+  int64_t logits_bytes_per_row = 0;
+  int64_t scratch_bytes_per_lane = 0;
+
+  LaneBytes of_lane(const LaneWork& work) const;
 };
 
 // For the place of `tp_rank`, with weights kept in `dtype` and rotary tables of `positions` rows (0: the model's).
-MemoryEstimate estimate_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype,
-                               int64_t positions = 0);
+PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype, int64_t positions = 0);
 
 }  // namespace evalmpi::model

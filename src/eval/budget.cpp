@@ -1,0 +1,223 @@
+#include "budget.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/model/shard_plan.h"
+#include "evalmpi/model/tensor_table.h"
+
+namespace evalmpi::eval {
+namespace {
+
+// Rates and the reasons for these: src/DECISIONS.md.
+constexpr int64_t kSteps[] = {1024, 512, 256, 128, 64};
+constexpr int64_t kEfficientRows = 256;  // from here on more rows gain less than 3 %
+constexpr int64_t kSlowRows = 128;
+constexpr double kChunkFlops = 3.2e11;  // about four seconds of one core
+constexpr double kWarnAt = 0.85;
+
+// Libraries that are loaded, and stacks and heaps of threads that start, after the program's size was looked at.
+constexpr int64_t kLaterProgramBytes = int64_t{24} << 20;
+// Keys, indices and the table of answers.
+constexpr int64_t kBytesPerRequest = 200;
+constexpr int64_t kTokenBytes = 4;
+// Slices, messages and the whole are in memory at once while a task's requests are gathered.
+constexpr int64_t kCopiesWhileGathered = 3;
+
+int64_t heap_bytes(const Json& value) {
+  constexpr int64_t kNode = 16, kString = 32, kMalloc = 16;
+  int64_t bytes = kNode;
+  if (value.is_string()) bytes += kString + kMalloc + static_cast<int64_t>(value.get_ref<const std::string&>().size());
+  if (value.is_array()) {
+    for (const Json& item : value) bytes += heap_bytes(item);
+  }
+  if (value.is_object()) {
+    for (const auto& [key, item] : value.items()) bytes += kString + static_cast<int64_t>(key.size()) + heap_bytes(item);
+  }
+  return bytes;
+}
+
+// Of all rows of a task's split, from a sample.
+int64_t document_bytes(const task::Task& task) {
+  constexpr int64_t kSample = 64;
+  const int64_t rows = task.n_rows(), step = std::max<int64_t>(1, rows / kSample);
+  int64_t bytes = 0, looked_at = 0;
+  for (int64_t row = 0; row < rows; row += step, ++looked_at) bytes += heap_bytes(task.document(row));
+  return looked_at == 0 ? 0 : bytes / looked_at * rows;
+}
+
+double flops_per_token(const model::ModelSpec& spec) {
+  const int64_t tables = (spec.tied_head ? 1 : 2) * spec.vocab * spec.hidden;
+  return 2.0 * static_cast<double>(model::count_parameters(model::make_tensor_table(spec)) - tables);
+}
+
+std::string percent_text(const HostMemory& host) {
+  return fmt::format("{} of {} on {}", bytes_text(host.predicted_bytes), bytes_text(host.memory.total_bytes), host.host);
+}
+
+constexpr const char* kRemedies =
+    "more places for each copy (--tp), fewer copies on a host (--dp), fewer lanes (--threads-per-lane), or a checkpoint in "
+    "bfloat16, which stays as it is in memory";
+
+bool fits(const HostMemory& host) { return host.predicted_bytes <= host.memory.total_bytes; }
+bool is_comfortable(const HostMemory& host) {
+  return static_cast<double>(host.predicted_bytes) <= kWarnAt * static_cast<double>(host.memory.available_bytes);
+}
+
+}  // namespace
+
+Json to_json(const RankSituation& rank) {
+  return {{"host", rank.host},
+          {"total", rank.memory.total_bytes},
+          {"available", rank.memory.available_bytes},
+          {"program", rank.program_bytes},
+          {"tp_ranks", rank.tp_ranks},
+          {"lanes", rank.lanes}};
+}
+
+RankSituation rank_situation_from_json(const Json& json) {
+  RankSituation rank;
+  rank.host = json.at("host");
+  rank.memory = {json.at("total"), json.at("available")};
+  rank.program_bytes = json.at("program");
+  rank.tp_ranks = json.at("tp_ranks").get<std::vector<int>>();
+  rank.lanes = json.at("lanes").get<std::vector<int>>();
+  return rank;
+}
+
+void Demand::add(const TaskRequests& requests, const LoadedTask& loaded, const PlannedTask& planned) {
+  const int64_t token_bytes = planned.naive_tokens * kTokenBytes;
+  request_bytes += document_bytes(loaded.task) + static_cast<int64_t>(requests.size()) * kBytesPerRequest + token_bytes;
+  transient_bytes = std::max(transient_bytes, (kCopiesWhileGathered - 1) * token_bytes);
+  const int64_t generated = loaded.generation ? loaded.generation->max_new_tokens : 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    positions = std::max(positions, requests.token_begin[i + 1] - requests.token_begin[i] + generated);
+  }
+  for (const engine::PlannedChunk& chunk : planned.plan.chunks) largest_chunk = std::max(largest_chunk, chunk.cost_tokens);
+  if (!loaded.generation) {
+    has_scores = true;
+    return;
+  }
+  const auto prompts = static_cast<int64_t>(requests.size());
+  generation_paths = std::max(generation_paths, std::min<int64_t>(kGenerationSlots, prompts));
+}
+
+RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation& rank, bool is_root, int64_t token_budget,
+                       const Demand& demand) {
+  const model::ShardPlan plan = model::make_shard_plan(spec, tp);
+  RankMemory memory;
+  memory.program = rank.program_bytes + kLaterProgramBytes;
+  if (is_root) memory.requests = demand.request_bytes + demand.transient_bytes;
+  model::LaneWork work;
+  work.rows = demand.largest_chunk == 0 ? token_budget : std::min(token_budget, demand.largest_chunk);
+  work.head_rows = demand.has_scores || demand.generation_paths == 0 ? work.rows : 0;
+  work.logit_rows = demand.generation_paths;
+  work.paths = 1 + demand.generation_paths;
+  work.positions = demand.positions;
+  for (size_t i = 0; i < rank.tp_ranks.size(); ++i) {
+    const model::PlaceMemory place = model::place_memory(spec, plan, rank.tp_ranks[i], spec.source_dtype);
+    const model::LaneBytes lane = place.of_lane(work);
+    memory.weights += place.weight_bytes;
+    memory.loading += place.largest_tensor_bytes;
+    memory.lanes.key_values += rank.lanes[i] * lane.key_values;
+    memory.lanes.activations += rank.lanes[i] * lane.activations;
+    memory.lanes.head += rank.lanes[i] * lane.head;
+  }
+  return memory;
+}
+
+HostMemory fullest_host(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
+                        const Demand& demand) {
+  std::map<std::string, HostMemory> hosts;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    const auto [at, is_new] = hosts.try_emplace(ranks[i].host, HostMemory{ranks[i].host, 0, ranks[i].memory});
+    HostMemory& host = at->second;
+    host.predicted_bytes += rank_memory(spec, tp, ranks[i], i == 0, token_budget, demand).total();
+    host.memory.total_bytes = std::min(host.memory.total_bytes, ranks[i].memory.total_bytes);
+    host.memory.available_bytes = std::min(host.memory.available_bytes, ranks[i].memory.available_bytes);
+  }
+  // What the ranks hold already is theirs to count on.
+  for (const RankSituation& rank : ranks) hosts.at(rank.host).memory.available_bytes += rank.program_bytes;
+  const auto fill = [](const HostMemory& host) {
+    return static_cast<double>(host.predicted_bytes) / static_cast<double>(std::max<int64_t>(1, host.memory.total_bytes));
+  };
+  return std::max_element(hosts.begin(), hosts.end(),
+                          [&](const auto& a, const auto& b) { return fill(a.second) < fill(b.second); })->second;
+}
+
+TokenBudget choose_token_budget(std::optional<int64_t> asked, const model::ModelSpec& spec, int tp,
+                                const std::vector<RankSituation>& ranks) {
+  const auto at = [&](int64_t rows) { return fullest_host(spec, tp, ranks, rows, {}); };
+  if (!fits(at(1))) {
+    fail(ExitCode::kUnavailable, "not enough memory: the model with one row at a time needs {}. Remedies: {}",
+         percent_text(at(1)), kRemedies);
+  }
+  const double rows_of_few_seconds = kChunkFlops / flops_per_token(spec);
+  TokenBudget chosen;
+  std::string why = "from 256 rows up the kernels run at their full rate, and memory allows it";
+  for (const int64_t step : kSteps) {
+    chosen.rows = step;
+    const bool is_short = step <= kEfficientRows || static_cast<double>(step) <= rows_of_few_seconds;
+    if (!is_short) {
+      why = "a chunk of more rows of this model takes longer than a few seconds";
+    } else if (is_comfortable(at(step))) {
+      break;
+    } else {
+      why = "more rows would take above 85 % of the memory that is free";
+    }
+  }
+  if (!asked) {
+    chosen.why = why;
+    return chosen;
+  }
+  if (!fits(at(*asked))) {
+    int64_t low = 1, high = *asked;  // low fits, high does not
+    while (high - low > 1) (fits(at((low + high) / 2)) ? low : high) = (low + high) / 2;
+    fail(ExitCode::kUsage, "--token-budget {} needs {}. The largest that fits is {}; auto takes {}", *asked,
+         percent_text(at(*asked)), low, chosen.rows);
+  }
+  TokenBudget given{*asked, "asked for", std::nullopt};
+  if (*asked < kSlowRows && *asked < chosen.rows) {
+    given.warning = fmt::format("--token-budget {}: the kernels are slow on so few rows (16 rows take about twice as long); "
+                                "auto would take {}", *asked, chosen.rows);
+  }
+  return given;
+}
+
+std::string memory_note(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
+                        const Demand& demand) {
+  if (ranks.empty()) return {};
+  return fmt::format("; predicted: {}. Is less granted to this process (ulimit -v, a batch system)? Remedies: {}",
+                     percent_text(fullest_host(spec, tp, ranks, token_budget, demand)), kRemedies);
+}
+
+std::optional<std::string> check_memory(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks,
+                                        int64_t token_budget, const Demand& demand) {
+  const HostMemory host = fullest_host(spec, tp, ranks, token_budget, demand);
+  if (!fits(host)) {
+    fail(ExitCode::kUnavailable, "not enough memory: the run needs {} (longest sequence: {} tokens). Remedies: {}; or a smaller "
+         "--token-budget", percent_text(host), demand.positions, kRemedies);
+  }
+  if (is_comfortable(host)) return std::nullopt;
+  return fmt::format("memory will be short: the run needs {}, where {} are free", percent_text(host),
+                     bytes_text(host.memory.available_bytes));
+}
+
+std::string batch_size_note(const std::string& text, int64_t token_budget) {
+  return fmt::format("--batch-size {} is not needed: {} distinct tokens are computed in one step, whatever the requests' "
+                     "lengths, and scores do not depend on it. To use less memory, say --token-budget with a smaller number",
+                     text, token_budget);
+}
+
+std::string bytes_text(int64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
+  return fmt::format("{:.{}f} {}", value, unit == 0 ? 0 : 1, kUnits[unit]);
+}
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,90 @@
+#pragma once
+
+// How many rows a segment has, and whether what a run will hold fits the memory of its hosts. Pure functions of the
+// model's description and of what each rank says of its host, so `plan` and a run come to the same figures.
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evalmpi/base/json.h"
+#include "evalmpi/device/cpu.h"
+#include "evalmpi/engine/plan.h"
+#include "evalmpi/model/memory.h"
+#include "evalmpi/model/spec.h"
+#include "setup.h"
+#include "workload.h"
+
+namespace evalmpi::eval {
+
+// A rank as the memory model sees it.
+struct RankSituation {
+  std::string host;
+  device::Memory memory;      // of its host or cgroup
+  int64_t program_bytes = 0;  // resident before weights and documents: program, libraries, tokenizer, task files
+  std::vector<int> tp_ranks;  // of its places
+  std::vector<int> lanes;     // of its places
+};
+Json to_json(const RankSituation& rank);
+RankSituation rank_situation_from_json(const Json& json);
+
+// What all tasks need at once; grows as they are read.
+struct Demand {
+  int64_t request_bytes = 0;      // on rank 0, until the run ends: documents, requests, their tokens
+  int64_t transient_bytes = 0;    // on rank 0, while the largest task is planned
+  int64_t positions = 0;          // the longest sequence, generated tokens included
+  int64_t largest_chunk = 0;      // rows
+  int64_t generation_paths = 0;   // sequences that run side by side on a lane; 0: nothing is generated
+  bool has_scores = false;
+
+  void add(const TaskRequests& requests, const LoadedTask& loaded, const PlannedTask& planned);
+};
+
+struct RankMemory {
+  int64_t program = 0, weights = 0, loading = 0, requests = 0;
+  model::LaneBytes lanes;  // of all lanes
+  // Loading is over before the lanes work.
+  int64_t total() const { return program + weights + requests + std::max(loading, lanes.total()); }
+};
+
+// demand: of the run; request bytes count for rank 0 only.
+RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation& rank, bool is_root, int64_t token_budget,
+                       const Demand& demand);
+
+// The host that comes closest to its limit.
+struct HostMemory {
+  std::string host;
+  int64_t predicted_bytes = 0;
+  device::Memory memory;
+};
+HostMemory fullest_host(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
+                        const Demand& demand);
+
+struct TokenBudget {
+  int64_t rows = 0;
+  std::string why;                // one clause for people
+  std::optional<std::string> warning;
+};
+
+// asked: absent for auto: the largest step of the ladder 64, 128, .. 1024 with which every host stays below 85 % of
+// what it has available (figures: src/DECISIONS.md). FAILS: kUsage when `asked` rows do not fit a host's memory but
+// fewer would, naming the largest that fits; kUnavailable when none fits.
+TokenBudget choose_token_budget(std::optional<int64_t> asked, const model::ModelSpec& spec, int tp,
+                                const std::vector<RankSituation>& ranks);
+
+// What an out-of-memory message adds: the prediction and what helps. Empty without ranks.
+std::string memory_note(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
+                        const Demand& demand);
+
+// Once tasks are known. FAILS: kUnavailable when a host cannot hold it. Returns a warning above 85 % of what it has.
+std::optional<std::string> check_memory(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks,
+                                        int64_t token_budget, const Demand& demand);
+
+// What is done instead of "--batch-size TEXT", for the log.
+std::string batch_size_note(const std::string& text, int64_t token_budget);
+
+std::string bytes_text(int64_t bytes);  // "1.5 GiB"
+
+}  // namespace evalmpi::eval
