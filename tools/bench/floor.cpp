@@ -26,6 +26,7 @@
 #include "evalmpi/job/work_queue.h"
 #include "evalmpi/model/weights.h"
 #include "evalmpi/ops/linear.h"
+#include "evalmpi/ops/threads.h"
 #include "measure.h"
 #include "workload.h"
 
@@ -131,10 +132,6 @@ engine::StopCheck never_stop(const engine::GenerationSettings&, const engine::Ge
   return [](int32_t) { return false; };
 }
 
-std::unique_ptr<engine::Lane> make_lane(const std::shared_ptr<const model::Transformer>& transformer) {
-  return std::make_unique<engine::Lane>(transformer, comm::Communicator::self(), kTokenBudget, Hash128{});
-}
-
 // Runs the plan's chunks on `lanes` lanes as a run does: by affinity, then the costliest first.
 Json score_once(const std::shared_ptr<const model::Transformer>& transformer, const engine::Plan& plan, int lanes) {
   job::WorkQueue queue;
@@ -149,22 +146,29 @@ Json score_once(const std::shared_ptr<const model::Transformer>& transformer, co
   std::vector<double> busy(static_cast<size_t>(lanes));
   std::exception_ptr failure;
   std::mutex mutex;
+  const auto trunks = std::make_shared<engine::SharedTrunks>();
+  std::vector<std::unique_ptr<engine::Lane>> of_thread;  // all live to the end: they take trunks from one another
+  for (int i = 0; i < lanes; ++i) {
+    of_thread.push_back(
+        std::make_unique<engine::Lane>(transformer, comm::Communicator::self(), kTokenBudget, Hash128{}, trunks));
+  }
   std::vector<std::thread> team;
   const double start = now_seconds();
   for (int i = 0; i < lanes; ++i) {
     team.emplace_back([&, i] {
       try {
         const model::InferenceThread inference;
-        const std::unique_ptr<engine::Lane> lane = make_lane(transformer);
+        engine::Lane& lane = *of_thread[i];
         while (!queue.is_drained()) {
-          const auto item = queue.take(i, lane->held_prefix());
+          const auto item = queue.take(i, lane.held_prefix());
           if (!item) {  // what is left is the others' for now
             queue.release(i);
+            const ops::LentCores waiting(1);
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
             continue;
           }
           const double begin = now_seconds();
-          computed += engine::decode_record(lane->run(item->payload, never_stop)).computed_tokens;
+          computed += engine::decode_record(lane.run(item->payload, never_stop)).computed_tokens;
           queue.complete(item->id);
           busy[i] += now_seconds() - begin;
         }
@@ -236,20 +240,25 @@ double decode_seconds(engine::Lane& lane, int new_tokens, int64_t vocabulary) {
   return now_seconds() - start;
 }
 
-Json measure_decoder(const std::shared_ptr<const model::Transformer>& transformer, int new_tokens) {
+Json measure_decoder(const std::shared_ptr<const model::Transformer>& transformer, int new_tokens, int cores) {
   const double bytes = weight_bytes_per_token(transformer->weights());
-  const model::InferenceThread inference;
-  const std::unique_ptr<engine::Lane> lane = make_lane(transformer);
   const int64_t vocabulary = transformer->spec().vocab;
-  decode_seconds(*lane, 2, vocabulary);
-  double best = 0;
-  for (int run = 0; run < kRuns; ++run) {
-    // The prompt and the first token are in both.
-    const double seconds = decode_seconds(*lane, new_tokens + 1, vocabulary) - decode_seconds(*lane, 1, vocabulary);
-    best = std::max(best, new_tokens / seconds);
+  Json result = {{"weight_bytes_per_token", bytes}, {"new_tokens", new_tokens}, {"threads", Json::array()}};
+  const model::InferenceThread inference;
+  for (const int threads : std::set<int>{1, cores}) {
+    const ops::LentCores others(threads - 1);
+    engine::Lane lane(transformer, comm::Communicator::self(), kTokenBudget, Hash128{});
+    decode_seconds(lane, 2, vocabulary);
+    double best = 0;
+    for (int run = 0; run < kRuns; ++run) {
+      // The prompt and the first token are in both.
+      const double seconds = decode_seconds(lane, new_tokens + 1, vocabulary) - decode_seconds(lane, 1, vocabulary);
+      best = std::max(best, new_tokens / seconds);
+    }
+    result["threads"].push_back(
+        {{"threads", threads}, {"tokens_per_second", best}, {"bytes_per_second", best * bytes}});
   }
-  const Json one_thread = {{"threads", 1}, {"tokens_per_second", best}, {"bytes_per_second", best * bytes}};
-  return {{"weight_bytes_per_token", bytes}, {"new_tokens", new_tokens}, {"threads", Json::array({one_thread})}};
+  return result;
 }
 
 Json measure(const Arguments& arguments) {
@@ -281,7 +290,7 @@ Json measure(const Arguments& arguments) {
   }
   if (arguments.wants("decoder")) {
     result["decoder"] =
-        measure_decoder(transformer, static_cast<int>(std::max(1.0, arguments.number("new-tokens", 64))));
+        measure_decoder(transformer, static_cast<int>(std::max(1.0, arguments.number("new-tokens", 64))), cores);
   }
   return result;
 }
