@@ -1,5 +1,7 @@
 #include "evalmpi/engine/chunk.h"
 
+#include <algorithm>
+
 #include "evalmpi/base/bytes.h"
 
 namespace evalmpi::engine {
@@ -7,7 +9,10 @@ namespace {
 
 constexpr uint8_t kScoreChunk = 1;
 constexpr uint8_t kGenerateChunk = 2;
-constexpr uint8_t kRecord = 3;
+constexpr uint8_t kRecord = 4;
+
+// Prompts of a chunk, once they are whole: no message may ask for more memory than this.
+constexpr size_t kMaxPromptTokens = size_t{1} << 27;
 
 void put(ByteWriter& out, const ScoreChunk& chunk) {
   out.put(kScoreChunk).put_array(chunk.trunk).put_array(chunk.parent).put_array(chunk.token_begin);
@@ -18,12 +23,18 @@ void put(ByteWriter& out, const ScoreChunk& chunk) {
 }
 
 void put(ByteWriter& out, const GenerateChunk& chunk) {
-  out.put(kGenerateChunk).put_array(chunk.settings.eos_ids).put(chunk.settings.repetition_penalty);
-  out.put(chunk.settings.no_repeat_ngram_size).put_text(chunk.settings.stop).put(chunk.slots).put_array(chunk.trunk);
+  const GenerationSettings& settings = chunk.settings;
+  out.put(kGenerateChunk).put_array(settings.eos_ids).put(settings.repetition_penalty);
+  out.put(settings.no_repeat_ngram_size).put(static_cast<uint8_t>(settings.is_sampling)).put(settings.temperature);
+  out.put(settings.top_k).put(settings.top_p).put(settings.min_p).put(settings.seed).put_text(settings.stop);
+  out.put(chunk.slots).put_array(chunk.trunk);
   out.put(static_cast<uint32_t>(chunk.requests.size()));
+  std::span<const int32_t> before = chunk.trunk;
   for (const GenerateRequest& request : chunk.requests) {
-    out.put(request.key).put(request.max_new_tokens);
-    out.put_array(std::span(request.prompt).subspan(chunk.trunk.size()));
+    const auto shared = std::mismatch(before.begin(), before.end(), request.prompt.begin(), request.prompt.end()).first - before.begin();
+    out.put(request.key).put(request.max_new_tokens).put(static_cast<uint32_t>(shared));
+    out.put_array(std::span<const int32_t>(request.prompt).subspan(static_cast<size_t>(shared)));
+    before = request.prompt;
   }
 }
 
@@ -74,18 +85,31 @@ GenerateChunk get_generate_chunk(ByteReader& in) {
   chunk.settings.eos_ids = in.get_array<int32_t>();
   chunk.settings.repetition_penalty = in.get<float>();
   chunk.settings.no_repeat_ngram_size = in.get<int32_t>();
+  chunk.settings.is_sampling = in.get<uint8_t>() != 0;
+  chunk.settings.temperature = in.get<float>();
+  chunk.settings.top_k = in.get<int32_t>();
+  chunk.settings.top_p = in.get<float>();
+  chunk.settings.min_p = in.get<float>();
+  chunk.settings.seed = in.get<uint64_t>();
+  require(chunk.settings.temperature > 0);
   chunk.settings.stop = in.get_text();
   chunk.slots = in.get<int32_t>();
   chunk.trunk = in.get_array<int32_t>();
   require(chunk.slots >= 1);
   const auto count = in.get<uint32_t>();
+  size_t tokens = 0;
   for (uint32_t i = 0; i < count; ++i) {
+    const std::vector<int32_t>& before = i == 0 ? chunk.trunk : chunk.requests.back().prompt;
     GenerateRequest request;
     request.key = in.get_hash();
     request.max_new_tokens = in.get<int32_t>();
-    request.prompt = chunk.trunk;
+    const auto shared = in.get<uint32_t>();
     const std::vector<int32_t> own = in.get_array<int32_t>();
-    require(!own.empty() && request.max_new_tokens >= 1);
+    tokens += shared + own.size();
+    require(shared <= before.size() && shared >= chunk.trunk.size() && tokens <= kMaxPromptTokens);
+    require(shared + own.size() > chunk.trunk.size() && request.max_new_tokens >= 1);
+    request.prompt.reserve(shared + own.size());
+    request.prompt.assign(before.begin(), before.begin() + shared);
     request.prompt.insert(request.prompt.end(), own.begin(), own.end());
     chunk.requests.push_back(std::move(request));
   }
@@ -118,7 +142,9 @@ std::string encode(const ChunkRecord& record) {
   }
   out.put(static_cast<uint32_t>(record.generations.size()));
   for (const GenerateResult& generation : record.generations) {
-    out.put(generation.key).put_array(generation.tokens);
+    out.put(generation.key).put_array(generation.tokens).put(static_cast<uint8_t>(generation.finish));
+    out.put(generation.timing.first_token_seconds).put(generation.timing.mean_gap_seconds);
+    out.put(generation.timing.max_gap_seconds);
   }
   return out.take();
 }
@@ -142,6 +168,12 @@ ChunkRecord decode_record(std::string_view bytes) {
     GenerateResult generation;
     generation.key = in.get_hash();
     generation.tokens = in.get_array<int32_t>();
+    const auto finish = in.get<uint8_t>();
+    if (finish > static_cast<uint8_t>(FinishReason::kLength)) fail(ExitCode::kBadInput, "record: no such end of a generation: {}", finish);
+    generation.finish = static_cast<FinishReason>(finish);
+    generation.timing.first_token_seconds = in.get<float>();
+    generation.timing.mean_gap_seconds = in.get<float>();
+    generation.timing.max_gap_seconds = in.get<float>();
     record.generations.push_back(std::move(generation));
   }
   in.finish();

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 
 #include "evalmpi/base/error.h"
@@ -13,17 +14,166 @@
 namespace evalmpi::engine {
 namespace {
 
-// One running sequence; its keys and values are on path slot + 1 (path 0 holds the trunk).
-struct Running {
-  size_t request = 0;
-  std::vector<int32_t> sequence;  // prompt and output
-  size_t computed = 0;            // tokens whose keys and values are in the store
-  StopCheck stop;
-};
+using Clock = std::chrono::steady_clock;
+using Forward = std::function<at::Tensor(const model::Segment&)>;
+
+float seconds_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<float>(to - from).count(); }
 
 bool is_end(const GenerationSettings& settings, int32_t token) {
   return std::find(settings.eos_ids.begin(), settings.eos_ids.end(), token) != settings.eos_ids.end();
 }
+
+// One running sequence; its keys and values are on path slot + 1 (path 0 holds the trunk).
+struct Running {
+  size_t request = 0;
+  std::vector<int32_t> sequence;  // prompt and output
+  size_t computed = 0;            // tokens whose keys and values are in the store, or on `fork`
+  int32_t fork = -1;              // the path that holds them, until a token of its own is computed
+  StopCheck stop;
+  TokenChooser chooser;
+  Clock::time_point admitted, last_token;
+  float max_gap_seconds = 0;
+};
+
+// The generations of one chunk. A prompt forks off the one before it where they part, so that within a chunk every
+// distinct token is computed once; a prompt that equals the one before it takes over its first logits too.
+class Generations {
+ public:
+  Generations(const GenerateChunk& chunk, const StopCriterion& stop, const model::Transformer& transformer,
+              comm::Communicator& tp, ops::KeyValueStore& store, Forward forward, int64_t token_budget, ChunkRecord& record)
+      : chunk_(chunk), make_stop_(stop), transformer_(transformer), tp_(tp), store_(store), forward_(std::move(forward)),
+        token_budget_(token_budget), record_(record), slots_(std::min<size_t>(chunk.slots, chunk.requests.size())) {
+    record_.generations.resize(chunk.requests.size());
+  }
+
+  void run() {
+    while (next_ < chunk_.requests.size() || is_any_running()) {
+      fill_slots();
+      SegmentBuilder rows(token_budget_, [this](const model::Segment& segment) { compute(segment); });
+      for (size_t slot = 0; slot < slots_.size(); ++slot) add_rows(slot, rows);
+      rows.flush();
+    }
+  }
+
+ private:
+  static int32_t path_of(size_t slot) { return static_cast<int32_t>(slot) + 1; }
+
+  bool is_any_running() const {
+    return std::any_of(slots_.begin(), slots_.end(), [](const auto& slot) { return slot.has_value(); });
+  }
+
+  bool next_is_twin() const {
+    return next_ > 0 && next_ < chunk_.requests.size() && chunk_.requests[next_].prompt == chunk_.requests[next_ - 1].prompt;
+  }
+
+  void fill_slots() {
+    for (size_t slot = 0; slot < slots_.size() && next_ < chunk_.requests.size(); ++slot) {
+      if (slots_[slot]) continue;
+      const GenerateRequest& request = chunk_.requests[next_];
+      const bool is_twin = next_is_twin();
+      if (is_twin && twin_logits_V_.empty()) return;  // they come with this step
+      const std::vector<int32_t>& before = next_ == 0 ? chunk_.trunk : chunk_.requests[next_ - 1].prompt;
+      const auto shared = static_cast<size_t>(
+          std::mismatch(before.begin(), before.end(), request.prompt.begin(), request.prompt.end()).first - before.begin());
+      const size_t held = is_twin ? shared : std::min(shared, request.prompt.size() - 1);
+      const auto now = Clock::now();
+      slots_[slot].emplace(Running{next_, request.prompt, held, last_path_, make_stop_(chunk_.settings, request),
+                                   TokenChooser(chunk_.settings, request.key), now, now, 0});
+      ++next_;
+      if (is_twin) {
+        store_.copy_path(last_path_, path_of(slot), static_cast<int64_t>(held));
+        slots_[slot]->fork = -1;
+        scratch_V_ = twin_logits_V_;
+        last_path_ = path_of(slot);
+        if (!next_is_twin()) twin_logits_V_.clear();
+        add_token(slot, scratch_V_);
+      } else {
+        last_path_ = path_of(slot);
+      }
+    }
+  }
+
+  void add_rows(size_t slot, SegmentBuilder& rows) {
+    if (!slots_[slot]) return;
+    Running& running = *slots_[slot];
+    // Computing a full segment may append to the sequence or end it; what is added is held here.
+    fresh_.assign(running.sequence.begin() + static_cast<int64_t>(running.computed), running.sequence.end());
+    rows.add(path_of(slot), static_cast<int32_t>(running.computed), fresh_, std::exchange(running.fork, -1));
+  }
+
+  // One segment; the sequences whose last token is in it get one more.
+  void compute(const model::Segment& segment) {
+    const at::Tensor hidden_TD = forward_(segment);
+    std::vector<int32_t> rows_R;
+    std::vector<size_t> slot_of_row;
+    for (const ops::AttentionSpan& span : segment.spans) {
+      const auto slot = static_cast<size_t>(span.path) - 1;
+      Running& running = *slots_[slot];
+      if (running.computed < chunk_.requests[running.request].prompt.size()) record_.computed_tokens += span.length;
+      running.computed += static_cast<size_t>(span.length);
+      if (running.computed < running.sequence.size()) continue;
+      rows_R.push_back(span.row + span.length - 1);
+      slot_of_row.push_back(slot);
+    }
+    if (rows_R.empty()) return;
+    const at::Tensor logits_RV = transformer_.logits(hidden_TD, rows_R, tp_).contiguous();
+    const auto vocabulary = static_cast<size_t>(logits_RV.size(1));
+    for (size_t r = 0; r < rows_R.size(); ++r) {
+      const std::span<float> logits_V(logits_RV.mutable_data_ptr<float>() + r * vocabulary, vocabulary);
+      const bool is_newest = slots_[slot_of_row[r]]->request + 1 == next_;
+      if (is_newest && next_is_twin() && twin_logits_V_.empty()) twin_logits_V_.assign(logits_V.begin(), logits_V.end());
+      add_token(slot_of_row[r], logits_V);
+    }
+  }
+
+  // Chooses the next token of a slot, and ends its generation where that was the last one. Writes over logits_V.
+  void add_token(size_t slot, std::span<float> logits_V) {
+    Running& running = *slots_[slot];
+    const GenerateRequest& request = chunk_.requests[running.request];
+    GenerateResult& result = record_.generations[running.request];
+    const int32_t token = running.chooser.choose(logits_V, running.sequence);
+    running.sequence.push_back(token);
+    const auto made = static_cast<int32_t>(running.sequence.size() - request.prompt.size());
+    const auto now = Clock::now();
+    if (made == 1) {
+      result.timing.first_token_seconds = seconds_between(running.admitted, now);
+    } else {
+      running.max_gap_seconds = std::max(running.max_gap_seconds, seconds_between(running.last_token, now));
+      // So far the sum of the gaps.
+      result.timing.mean_gap_seconds += seconds_between(running.last_token, now);
+    }
+    running.last_token = now;
+    if (is_end(chunk_.settings, token)) {
+      result.finish = FinishReason::kEndToken;
+    } else if (running.stop(token)) {
+      result.finish = FinishReason::kStop;
+    } else if (made < request.max_new_tokens) {
+      return;
+    } else {
+      result.finish = FinishReason::kLength;
+    }
+    result.key = request.key;
+    result.tokens.assign(running.sequence.end() - made, running.sequence.end());
+    if (made > 1) result.timing.mean_gap_seconds /= static_cast<float>(made - 1);
+    result.timing.max_gap_seconds = running.max_gap_seconds;
+    slots_[slot].reset();
+  }
+
+  const GenerateChunk& chunk_;
+  const StopCriterion& make_stop_;
+  const model::Transformer& transformer_;
+  comm::Communicator& tp_;
+  ops::KeyValueStore& store_;
+  Forward forward_;
+  int64_t token_budget_;
+  ChunkRecord& record_;
+  std::vector<std::optional<Running>> slots_;
+  size_t next_ = 0;         // request that gets the next free slot
+  int32_t last_path_ = 0;   // holds the prompt of the request before it (the trunk, before the first)
+  std::vector<float> twin_logits_V_;  // after that prompt, kept when the next one is equal
+  std::vector<float> scratch_V_;
+  std::vector<int32_t> fresh_;
+};
 
 }  // namespace
 
@@ -36,73 +186,11 @@ void Lane::run_generations(const GenerateChunk& chunk, const StopCriterion& stop
     }
     longest = std::max(longest, static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens);
   }
-  const auto slots = std::min<size_t>(chunk.slots, chunk.requests.size());
-  if (paths_ < static_cast<int64_t>(slots) + 1) {
-    paths_ = static_cast<int64_t>(slots) + 1;
-    store_ = transformer_->make_key_value_store(paths_);
-    held_trunk_.clear();
-  }
-  store_.reserve(longest);
-  record.computed_tokens = hold_trunk(chunk.trunk);
-  const auto trunk_tokens = static_cast<int64_t>(chunk.trunk.size());
-
-  std::vector<std::optional<Running>> running(slots);
-  record.generations.resize(chunk.requests.size());
-  size_t next = 0;
-
-  // The hidden rows of a segment's last tokens of each sequence -> one more token for each.
-  const auto step = [&](const model::Segment& segment) {
-    const at::Tensor hidden_TD = forward(segment);
-    std::vector<int32_t> rows_R, slot_of_row;
-    for (const ops::AttentionSpan& span : segment.spans) {
-      Running& sequence = *running[span.path - 1];
-      const size_t prompt_tokens = chunk.requests[sequence.request].prompt.size();
-      if (sequence.computed < prompt_tokens) record.computed_tokens += span.length;
-      sequence.computed += span.length;
-      if (sequence.computed < sequence.sequence.size()) continue;
-      rows_R.push_back(span.row + span.length - 1);
-      slot_of_row.push_back(span.path - 1);
-    }
-    if (rows_R.empty()) return;
-    const at::Tensor logits_RV = transformer_->logits(hidden_TD, rows_R, tp_).contiguous();
-    for (size_t r = 0; r < rows_R.size(); ++r) {
-      Running& sequence = *running[slot_of_row[r]];
-      const GenerateRequest& request = chunk.requests[sequence.request];
-      const std::span<float> logits_V(logits_RV.data_ptr<float>() + static_cast<int64_t>(r) * vocabulary, vocabulary);
-      const int32_t token = choose_next_token(logits_V, sequence.sequence, chunk.settings);
-      sequence.sequence.push_back(token);
-      const auto made = static_cast<int32_t>(sequence.sequence.size() - request.prompt.size());
-      const bool stopped = sequence.stop(token);
-      if (!stopped && !is_end(chunk.settings, token) && made < request.max_new_tokens) continue;
-      GenerateResult& result = record.generations[sequence.request];
-      result.key = request.key;
-      result.tokens.assign(sequence.sequence.end() - made, sequence.sequence.end());
-      running[slot_of_row[r]].reset();
-    }
-  };
-
-  while (true) {
-    SegmentBuilder rows(token_budget_, step);
-    bool any = false;
-    for (size_t slot = 0; slot < slots; ++slot) {
-      if (!running[slot] && next < chunk.requests.size()) {
-        const GenerateRequest& request = chunk.requests[next];
-        store_.copy_path(0, static_cast<int32_t>(slot) + 1, trunk_tokens);
-        running[slot] = Running{next, request.prompt, chunk.trunk.size(), stop(chunk.settings, request)};
-        ++next;
-      }
-    }
-    for (size_t slot = 0; slot < slots; ++slot) {
-      if (!running[slot]) continue;
-      any = true;
-      // A copy: computing a full segment appends to the sequence.
-      const std::vector<int32_t> fresh(running[slot]->sequence.begin() + static_cast<int64_t>(running[slot]->computed),
-                                       running[slot]->sequence.end());
-      rows.add(static_cast<int32_t>(slot) + 1, static_cast<int32_t>(running[slot]->computed), fresh);
-    }
-    rows.flush();
-    if (!any) break;
-  }
+  const auto paths = static_cast<int64_t>(std::min<size_t>(chunk.slots, chunk.requests.size())) + 1;
+  record.computed_tokens = hold_trunk(chunk.trunk, paths, longest);
+  Generations(chunk, stop, *transformer_, tp_, store_, [this](const model::Segment& segment) { return forward(segment); },
+              token_budget_, record)
+      .run();
 }
 
 }  // namespace evalmpi::engine

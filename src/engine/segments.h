@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 
 #include "evalmpi/model/transformer.h"
 
@@ -17,13 +18,13 @@ class SegmentBuilder {
   SegmentBuilder(int64_t budget, std::function<void(const model::Segment&)> compute)
       : budget_(budget), compute_(std::move(compute)) {}
 
-  // Tokens that continue `path` at absolute position `start`.
-  void add(int32_t path, int32_t start, std::span<const int32_t> tokens) {
+  // Tokens that continue `path` at absolute position `start`; `fork`: the path that holds what is before it (-1: `path`).
+  void add(int32_t path, int32_t start, std::span<const int32_t> tokens, int32_t fork = -1) {
     while (!tokens.empty()) {
       const auto room = static_cast<size_t>(budget_) - segment_.ids.size();
       const auto part = tokens.first(std::min(room, tokens.size()));
       const auto row = static_cast<int32_t>(segment_.ids.size());
-      segment_.spans.push_back({path, start, row, static_cast<int32_t>(part.size())});
+      segment_.spans.push_back({path, start, row, static_cast<int32_t>(part.size()), std::exchange(fork, -1)});
       for (size_t i = 0; i < part.size(); ++i) {
         segment_.ids.push_back(part[i]);
         segment_.positions.push_back(start + static_cast<int32_t>(i));

@@ -1,10 +1,12 @@
 #include "generation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/model/tensor_table.h"
 #include "evalmpi/text/stop.h"
 
 namespace evalmpi::eval {
@@ -12,20 +14,22 @@ namespace {
 
 constexpr int32_t kDefaultMaxNewTokens = 256;  // the harness's backend default
 
-// Settings that do not change greedy text, and those that are handled by name.
-const std::set<std::string>& harmless_settings() {
+// Settings that do not change the text, and those that are handled by name.
+const std::set<std::string>& known_settings() {
   static const std::set<std::string> names = {
-      "until", "max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens", "max_length", "do_sample",
-      "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "num_beams",
+      "until", "max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens", "do_sample",
+      "temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "repetition_penalty",
+      "no_repeat_ngram_size", "num_beams", "num_return_sequences",
       "eos_token_id", "bos_token_id", "pad_token_id", "transformers_version", "_from_model_config", "use_cache",
       "cache_implementation", "output_attentions", "output_hidden_states", "output_scores", "output_logits",
-      "return_dict_in_generate", "num_return_sequences", "early_stopping", "length_penalty", "is_stream", "stream"};
+      "return_dict_in_generate", "early_stopping", "length_penalty", "is_stream", "stream"};
   return names;
 }
 
-// Values that leave a setting without effect.
-bool is_neutral(const Json& value) {
-  return value.is_null() || value == false || value == 0 || value == 0.0 || value == 1 || value == 1.0 ||
+// Whether a value leaves a setting without effect.
+bool is_neutral(const std::string& name, const Json& value) {
+  static const std::set<std::string> factors = {"guidance_scale", "encoder_repetition_penalty", "num_beam_groups"};
+  return value.is_null() || value == false || value == 0 || value == 0.0 || (factors.contains(name) && value == 1) ||
          (value.is_array() && value.empty()) || (value.is_object() && value.empty());
 }
 
@@ -63,18 +67,73 @@ std::vector<std::string> read_until(const Json& kwargs, const text::Tokenizer& t
 }
 
 void refuse_unsupported(const Json& settings, const std::string& where) {
-  if (!settings.is_object()) return;
   if (number_or(settings, "num_beams", 1, where) != 1) {
     fail(ExitCode::kBadInput, "{}: num_beams above 1 (beam search) is not built", where);
   }
+  if (number_or(settings, "num_return_sequences", 1, where) != 1) {
+    fail(ExitCode::kBadInput, "{}: num_return_sequences above 1 is not built; a task has repeats for this", where);
+  }
   for (const auto& [name, value] : settings.items()) {
-    if (harmless_settings().contains(name) || is_neutral(value)) continue;
+    if (known_settings().contains(name) || is_neutral(name, value)) continue;
     fail(ExitCode::kBadInput, "{}: the generation setting {} = {} is not built; it would change the text", where, name,
          value.dump());
   }
 }
 
+bool asks_for_sampling(const Json& kwargs, double temperature, const std::string& where) {
+  const auto found = kwargs.find("do_sample");
+  if (found == kwargs.end() || found->is_null()) return temperature > 0;
+  if (!found->is_boolean()) fail(ExitCode::kBadInput, "{}: do_sample must be true or false, not {}", where, found->dump());
+  return found->get<bool>();
+}
+
+// A warper's value: of the task, else of the model, else transformers' default. An explicit null turns it off.
+double warper_value(const Json& kwargs, const Json& config, const char* name, double standard, double off, const std::string& where) {
+  for (const auto& [settings, place] : {std::pair(&kwargs, where), std::pair(&config, std::string("generation_config.json"))}) {
+    if (settings->contains(name)) return number_or(*settings, name, off, place);
+  }
+  return standard;
+}
+
+void read_sampling(engine::GenerationSettings& settings, const Json& kwargs, const Json& config, double temperature,
+                   const std::string& where) {
+  const auto value = [&](const char* name, double standard, double off, double least, double most) {
+    const double found = warper_value(kwargs, config, name, standard, off, where);
+    if (found >= least && found <= most) return found;
+    fail(ExitCode::kBadInput, "{}: {} = {} is outside {} .. {}", where, name, found, least, most);
+  };
+  if (!(temperature > 0) || !(temperature <= 1e6)) {
+    fail(ExitCode::kBadInput, "{}: do_sample needs a temperature above 0, and it is {} (the task's, default 0); "
+         "--gen-kwargs temperature=1 sets it, do_sample=false takes the most probable tokens", where, temperature);
+  }
+  settings.is_sampling = true;
+  settings.temperature = static_cast<float>(temperature);
+  const double top_k = value("top_k", 50, 0, 0, 1e9);
+  if (top_k != std::floor(top_k)) fail(ExitCode::kBadInput, "{}: top_k = {} is not a whole number", where, top_k);
+  settings.top_k = static_cast<int32_t>(top_k);
+  settings.top_p = static_cast<float>(value("top_p", 1, 1, 0, 1));
+  settings.min_p = static_cast<float>(value("min_p", 0, 0, 0, 1));
+  for (const auto& [name, off] : {std::pair("typical_p", 1.0), {"epsilon_cutoff", 0.0}, {"eta_cutoff", 0.0}}) {
+    const double found = warper_value(kwargs, config, name, off, off, where);
+    if (found != off) fail(ExitCode::kBadInput, "{}: {} = {} is not built; it would change the text", where, name, found);
+  }
+}
+
+// Keys and values of the slots of a lane: this much, or a part of the weights where that is more.
+constexpr int64_t kSlotBytes = int64_t{512} << 20;
+constexpr int64_t kPartOfWeights = 4;
+
 }  // namespace
+
+int64_t slot_positions(const model::ModelSpec& spec) {
+  const int64_t position_bytes = std::max<int64_t>(1, 2 * spec.layers * spec.kv_heads * spec.head_dim * static_cast<int64_t>(sizeof(float)));
+  const int64_t weights = model::count_parameters(model::make_tensor_table(spec)) * 2;
+  return std::max(kSlotBytes, weights / kPartOfWeights) / position_bytes;
+}
+
+int32_t GenerationPlan::slots_for(int64_t longest_prompt) const {
+  return static_cast<int32_t>(std::clamp<int64_t>(slot_positions / (longest_prompt + max_new_tokens), 1, 1024));
+}
 
 Hash128 GenerationPlan::digest() const {
   Hasher hasher;
@@ -83,23 +142,28 @@ Hash128 GenerationPlan::digest() const {
   hasher.add(fmt::format("{}", settings.repetition_penalty)).add(static_cast<uint64_t>(settings.no_repeat_ngram_size));
   hasher.add(static_cast<uint64_t>(max_new_tokens));
   for (const std::string& stop : until) hasher.add(stop);
+  if (settings.is_sampling) {
+    hasher.add(fmt::format("{} {} {}", settings.temperature, settings.top_p, settings.min_p));
+    hasher.add(static_cast<uint64_t>(settings.top_k)).add(settings.seed);
+  }
   return hasher.finish();
 }
 
 GenerationPlan plan_generation(const Json& kwargs, const model::ModelSpec& spec, const text::Tokenizer& tokenizer,
-                               const std::string& where) {
+                               const std::string& where, const Drawing& drawing) {
   const Json config = spec.generation_config.is_object() ? spec.generation_config : Json::object();
+  if (!kwargs.is_object()) fail(ExitCode::kBadInput, "{}: generation_kwargs must be a mapping", where);
   refuse_unsupported(kwargs, where);
-  refuse_unsupported(config, "generation_config.json");
+  Json of_model = config;
+  of_model.erase("max_length");  // the harness sets its own
+  refuse_unsupported(of_model, "generation_config.json");
   const double temperature = number_or(kwargs, "temperature", 0, where);
-  const bool asks_sampling = kwargs.contains("do_sample") && kwargs["do_sample"].is_boolean()
-                                 ? kwargs["do_sample"].get<bool>()
-                                 : temperature > 0;
-  if (asks_sampling) {
-    fail(ExitCode::kBadInput, "{}: sampling (do_sample, temperature {}) is not built yet; "
-         "--gen-kwargs do_sample=false,temperature=0 makes it greedy", where, temperature);
-  }
   GenerationPlan plan;
+  if (asks_for_sampling(kwargs, temperature, where)) {
+    read_sampling(plan.settings, kwargs, config, temperature, where);
+    plan.settings.seed = drawing.seed;
+    plan.draws = drawing.repeats;
+  }
   plan.until = read_until(kwargs, tokenizer, where);
   plan.settings.stop = Json(plan.until).dump();
   plan.max_new_tokens = max_new_tokens(kwargs, config, where);

@@ -18,14 +18,31 @@ struct GenerationPlan {
   engine::GenerationSettings settings;
   int32_t max_new_tokens = 256;
   std::vector<std::string> until;  // the task's stops, then the EOS text
+  int32_t draws = 1;               // answers that may differ: the task's repeats when tokens are drawn, else one
+  int64_t slot_positions = 0;      // positions that a lane's slots hold together at most, for the memory's sake; 0: one slot
   Hash128 digest() const;          // of all that decides the text
+
+  // How many prompts of at most `longest_prompt` tokens run side by side, at least one.
+  int32_t slots_for(int64_t longest_prompt) const;
 };
 
-// kwargs: the task's (max_gen_toks and its aliases, until, do_sample, temperature, repetition_penalty, ...); values in
-// them beat those of generation_config.json, as in transformers' generate. `where` names the task.
-// FAILS: kBadInput for settings that evalmpi does not compute (sampling, beams, ...), named with the task.
+// How a task wants its answers, besides its generation_kwargs.
+struct Drawing {
+  int32_t repeats = 1;
+  uint64_t seed = 0;
+};
+
+// kwargs: the task's (max_gen_toks and its aliases, until, do_sample, temperature, top_p, repetition_penalty, ...). As in
+// the harness's model `hf`: tokens are drawn when do_sample is true, or missing and temperature above 0; a temperature
+// comes from the task only. As in transformers' generate: values in kwargs beat those of generation_config.json, which
+// beat the defaults (top_k 50). `where` names the task.
+// FAILS: kBadInput for values out of range and for settings that evalmpi does not compute (beams, ...), named with the
+// task.
 GenerationPlan plan_generation(const Json& kwargs, const model::ModelSpec& spec, const text::Tokenizer& tokenizer,
-                               const std::string& where);
+                               const std::string& where, const Drawing& drawing = {});
+
+// GenerationPlan::slot_positions for this model.
+int64_t slot_positions(const model::ModelSpec& spec);
 
 // Ends a generation when one of the stop strings in its chunk's settings (a JSON list, GenerationPlan::settings.stop)
 // has appeared in its text. The tokenizer outlives the criterion.

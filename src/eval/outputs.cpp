@@ -1,8 +1,10 @@
 #include "outputs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -166,7 +168,48 @@ std::string table_of(const FinishedTasks& finished, const char* title,
   return markdown({title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"}, rows);
 }
 
+Json spread(std::vector<float> values) {
+  if (values.empty()) return nullptr;
+  std::sort(values.begin(), values.end());
+  const auto at = [&](double share) {  // nearest rank
+    const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(values.size())));
+    return static_cast<double>(values[std::max<size_t>(rank, 1) - 1]);
+  };
+  const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  return {{"mean", sum / static_cast<double>(values.size())}, {"p50", at(0.5)}, {"p99", at(0.99)}, {"max", at(1)}};
+}
+
 }  // namespace
+
+Json generation_timings(const std::vector<const store::TaskResults*>& tables) {
+  Json all = Json::object();
+  for (const store::TaskResults* table : tables) {
+    const store::TimingTable& timings = table->timings;
+    if (timings.row.empty()) continue;
+    int64_t prompt_tokens = 0, new_tokens = 0;
+    int64_t ended[3] = {0, 0, 0};
+    std::vector<float> gaps, tokens_per_second;
+    for (size_t i = 0; i < timings.row.size(); ++i) {
+      const int32_t row = timings.row[i];
+      const int32_t made = table->requests.token_count[row];
+      prompt_tokens += table->requests.prompt_tokens[row];
+      new_tokens += made;
+      ++ended[table->requests.finish[row]];
+      if (made < 2) continue;
+      gaps.push_back(timings.mean_gap_seconds[i]);
+      if (timings.mean_gap_seconds[i] > 0) tokens_per_second.push_back(1 / timings.mean_gap_seconds[i]);
+    }
+    all[table->name] = {{"generations", timings.row.size()},
+                        {"prompt_tokens", prompt_tokens},
+                        {"new_tokens", new_tokens},
+                        {"finish", {{"stop", ended[0]}, {"end_token", ended[1]}, {"length", ended[2]}}},
+                        {"first_token_seconds", spread(timings.first_token_seconds)},
+                        {"gap_seconds", spread(gaps)},
+                        {"longest_gap_seconds", spread(timings.max_gap_seconds)},
+                        {"tokens_per_second", spread(tokens_per_second)}};
+  }
+  return all;
+}
 
 Json results_json(const FinishedTasks& finished) {
   std::map<std::string, const task::TaskResult*> by_name;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "evalmpi/base/json.h"
+#include "evalmpi/store/results_file.h"
 #include "evalmpi/task/aggregate.h"
 #include "evalmpi/task/task.h"
 #include "evalmpi/task/task_index.h"
@@ -24,6 +25,10 @@ struct FinishedTasks {
 // The keys of lm-evaluation-harness 0.4.13's results_<time>.json that come from the tasks: results, groups,
 // group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, task_hashes.
 Json results_json(const FinishedTasks& finished);
+
+// How generations went, per task with any: their number, prompt and new tokens, how they ended, seconds to the first token
+// and between tokens (mean, median, 99th percentile), and new tokens per second of one generation.
+Json generation_timings(const std::vector<const store::TaskResults*>& tables);
 
 // The harness's Markdown table of tasks, and of groups when some aggregate.
 std::string results_table(const FinishedTasks& finished);

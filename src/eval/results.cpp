@@ -17,21 +17,21 @@ namespace python = text::python;
 struct FullAnswers {
   std::vector<std::vector<float>> logprobs;
   std::vector<std::vector<uint8_t>> is_argmax;
-  std::vector<std::vector<int32_t>> tokens;  // of generations
+  std::vector<engine::GenerateResult> generations;
   std::vector<int32_t> numerics_class;
 };
 
 // Reads every record that holds an answer once, in the order of the logs.
 FullAnswers read_answers(const TaskRequests& requests, AnswerTable& answers, const ReportOptions& options,
                          std::set<int32_t>& records_of_other_classes) {
-  const size_t count = requests.size();
+  const size_t count = requests.answers();
   FullAnswers full{std::vector<std::vector<float>>(count), std::vector<std::vector<uint8_t>>(count),
-                   std::vector<std::vector<int32_t>>(count), std::vector<int32_t>(count, -1)};
+                   std::vector<engine::GenerateResult>(count), std::vector<int32_t>(count, -1)};
   const int current_class = answers.class_index(options.numerics_class);
   std::vector<AnswerPlace> places;
   places.reserve(count);
-  for (const Hash128& key : requests.keys) {
-    const std::optional<AnswerPlace> place = answers.find(key);
+  for (size_t answer = 0; answer < count; ++answer) {
+    const std::optional<AnswerPlace> place = answers.find(requests.answer_key(answer));
     EVALMPI_CHECK(place.has_value());
     places.push_back(*place);
   }
@@ -55,13 +55,14 @@ FullAnswers read_answers(const TaskRequests& requests, AnswerTable& answers, con
       for (const engine::GenerateResult& generation : record.generations) generations[generation.key] = &generation;
       loaded = &place;
     }
-    if (requests.targets[i] > 0) {
-      const engine::ScoreResult& score = *scores.at(requests.keys[i]);
-      EVALMPI_CHECK(score.logprobs.size() == static_cast<size_t>(requests.targets[i]));
+    const int32_t targets = requests.targets[i / static_cast<size_t>(requests.repeats)];
+    if (targets > 0) {
+      const engine::ScoreResult& score = *scores.at(requests.answer_key(i));
+      EVALMPI_CHECK(score.logprobs.size() == static_cast<size_t>(targets));
       full.logprobs[i] = score.logprobs;
       full.is_argmax[i] = score.is_argmax;
     } else {
-      full.tokens[i] = generations.at(requests.keys[i])->tokens;
+      full.generations[i] = *generations.at(requests.answer_key(i));
     }
     full.numerics_class[i] = place.numerics_class;
     if (place.numerics_class != current_class) records_of_other_classes.insert(place.record);
@@ -117,8 +118,8 @@ class Reporter {
       EVALMPI_CHECK(requests_.position[request] == position && requests_.index[request] == instances[i].index);
       const Json second = generation_ ? task_.generation_kwargs() : Json(instances[i].continuation);
       arguments[fmt::format("gen_args_{}", i)] = {{"arg_0", *instances[i].context}, {"arg_1", second}};
-      values.push_back({add_request(request, position)});
-      responses.push_back(as_texts(Json::array({values.back().front()})));
+      values.push_back(add_answers(request, position));
+      responses.push_back(as_texts(Json(values.back())));
     }
     const Json& document = task_.document(row);
     const std::string target = python::str(task_.target(row));
@@ -145,32 +146,56 @@ class Reporter {
     }
   }
 
-  // Adds one row to the table of requests; returns the response as filters see it.
-  Json add_request(size_t i, int64_t position) {
+  // The responses of one request as filters see them: the task's repeats, which are copies where answers cannot differ.
+  std::vector<Json> add_answers(size_t request, int64_t position) {
+    std::vector<Json> responses;
+    for (int32_t repeat = 0; repeat < requests_.repeats; ++repeat) responses.push_back(add_answer(request, repeat, position));
+    responses.resize(static_cast<size_t>(task_.config().repeats), responses.front());
+    return responses;
+  }
+
+  // Adds one row to the table of requests; returns the response.
+  Json add_answer(size_t request, int32_t repeat, int64_t position) {
+    const size_t answer = request * static_cast<size_t>(requests_.repeats) + static_cast<size_t>(repeat);
     store::RequestTable& table = report_.table.requests;
     table.doc.push_back(static_cast<int32_t>(position));
-    table.index.push_back(requests_.index[i]);
-    table.key.push_back(requests_.keys[i]);
-    table.numerics_class.push_back(answers_.numerics_class[i]);
-    if (requests_.targets[i] == 0) {
-      const std::string text = generated_text(tokenizer_, answers_.tokens[i], generation_.value().until);
-      table.logprob.push_back(std::numeric_limits<double>::quiet_NaN());
-      table.is_greedy.push_back(-1);
-      table.token_count.push_back(static_cast<int32_t>(answers_.tokens[i].size()));
-      table.token_offset.push_back(table.token_offset.back());
-      table.text.push_back(text);
-      return text;
-    }
-    const double logprob = sum_of(answers_.logprobs[i]);
-    const bool is_greedy = all_of(answers_.is_argmax[i]);
+    table.index.push_back(requests_.index[request]);
+    table.repeat.push_back(repeat);
+    table.key.push_back(requests_.answer_key(answer));
+    table.numerics_class.push_back(answers_.numerics_class[answer]);
+    if (requests_.targets[request] == 0) return add_generation(request, answers_.generations[answer]);
+    const std::vector<float>& logprobs = answers_.logprobs[answer];
+    const std::vector<uint8_t>& is_argmax = answers_.is_argmax[answer];
+    const double logprob = sum_of(logprobs);
+    const bool is_greedy = all_of(is_argmax);
     table.logprob.push_back(logprob);
     table.is_greedy.push_back(is_greedy);
-    table.token_count.push_back(requests_.targets[i]);
-    table.token_logprob.insert(table.token_logprob.end(), answers_.logprobs[i].begin(), answers_.logprobs[i].end());
-    table.token_is_argmax.insert(table.token_is_argmax.end(), answers_.is_argmax[i].begin(), answers_.is_argmax[i].end());
+    table.token_count.push_back(requests_.targets[request]);
+    table.token_logprob.insert(table.token_logprob.end(), logprobs.begin(), logprobs.end());
+    table.token_is_argmax.insert(table.token_is_argmax.end(), is_argmax.begin(), is_argmax.end());
     table.token_offset.push_back(static_cast<int64_t>(table.token_logprob.size()));
     table.text.emplace_back();
+    table.prompt_tokens.push_back(-1);
+    table.finish.push_back(-1);
     return task::loglikelihood_response(logprob, is_greedy);
+  }
+
+  Json add_generation(size_t request, const engine::GenerateResult& generation) {
+    store::RequestTable& table = report_.table.requests;
+    const std::string text = generated_text(tokenizer_, generation.tokens, generation_.value().until);
+    table.logprob.push_back(std::numeric_limits<double>::quiet_NaN());
+    table.is_greedy.push_back(-1);
+    table.token_count.push_back(static_cast<int32_t>(generation.tokens.size()));
+    table.token_offset.push_back(table.token_offset.back());
+    table.text.push_back(text);
+    table.prompt_tokens.push_back(static_cast<int32_t>(requests_.token_begin[request + 1] - requests_.token_begin[request]));
+    table.finish.push_back(static_cast<int8_t>(generation.finish));
+    store::TimingTable& timings = report_.table.timings;
+    timings.row.push_back(static_cast<int32_t>(table.doc.size()) - 1);
+    timings.first_token_seconds.push_back(generation.timing.first_token_seconds);
+    timings.mean_gap_seconds.push_back(generation.timing.mean_gap_seconds);
+    timings.max_gap_seconds.push_back(generation.timing.max_gap_seconds);
+    return text;
   }
 
   std::string python_task_hash() const {

@@ -33,9 +33,10 @@ Setup make_setup(const EvalOptions& options) {
 
 LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
   LoadedTask loaded{task::Task::load(config, setup.data_roots, setup.task_options), std::nullopt};
-  if (config.repeats != 1) fail(ExitCode::kBadInput, "task {}: repeats = {} is not built yet", config.name, config.repeats);
   if (config.output_type == task::OutputType::kGenerateUntil) {
-    loaded.generation = plan_generation(config.generation_kwargs, setup.spec, *setup.tokenizer, "task " + config.name);
+    loaded.generation = plan_generation(config.generation_kwargs, setup.spec, *setup.tokenizer, "task " + config.name,
+                                        {config.repeats, setup.options.sampling_seed});
+    loaded.generation->slot_positions = slot_positions(setup.spec);
   }
   return loaded;
 }

@@ -1,5 +1,6 @@
 #include "evalmpi/store/results_file.h"
 
+#include <algorithm>
 #include <string_view>
 
 #include "evalmpi/base/error.h"
@@ -36,6 +37,7 @@ void for_each_column(Task& task, const std::string& group, Visit&& visit, VisitK
   const std::string requests = group + "/requests/";
   visit(requests + "doc", task.requests.doc);
   visit(requests + "index", task.requests.index);
+  visit(requests + "repeat", task.requests.repeat);
   visit_keys(requests + "key", task.requests.key);
   visit(requests + "logprob", task.requests.logprob);
   visit(requests + "is_greedy", task.requests.is_greedy);
@@ -44,6 +46,8 @@ void for_each_column(Task& task, const std::string& group, Visit&& visit, VisitK
   visit(requests + "token_logprob", task.requests.token_logprob);
   visit(requests + "token_is_argmax", task.requests.token_is_argmax);
   visit(requests + "text", task.requests.text);
+  visit(requests + "prompt_tokens", task.requests.prompt_tokens);
+  visit(requests + "finish", task.requests.finish);
   visit(requests + "numerics_class", task.requests.numerics_class);
   visit(group + "/numerics_classes", task.numerics_classes);
   const std::string metrics = group + "/metrics/";
@@ -52,6 +56,14 @@ void for_each_column(Task& task, const std::string& group, Visit&& visit, VisitK
   visit(metrics + "value", task.metrics.value);
   visit(metrics + "stderr", task.metrics.standard_error);
   visit(metrics + "higher_is_better", task.metrics.higher_is_better);
+}
+
+template <typename Table, typename Visit>
+void for_each_timing(Table& timings, const std::string& group, Visit&& visit) {
+  visit(group + "/row", timings.row);
+  visit(group + "/first_token_seconds", timings.first_token_seconds);
+  visit(group + "/mean_gap_seconds", timings.mean_gap_seconds);
+  visit(group + "/max_gap_seconds", timings.max_gap_seconds);
 }
 
 bool is_name(std::string_view name) {
@@ -71,9 +83,16 @@ bool is_consistent(const TaskResults& task) {
   const RequestTable& r = task.requests;
   const MetricTable& m = task.metrics;
   if (!all_equal({d.doc_id.size(), d.doc_hash.size(), d.target.size()})) return false;
-  if (!all_equal({r.doc.size(), r.index.size(), r.key.size(), r.logprob.size(), r.is_greedy.size(),
-                  r.token_count.size(), r.text.size(), r.numerics_class.size()})) {
+  if (!all_equal({r.doc.size(), r.index.size(), r.repeat.size(), r.key.size(), r.logprob.size(), r.is_greedy.size(),
+                  r.token_count.size(), r.text.size(), r.prompt_tokens.size(), r.finish.size(), r.numerics_class.size()})) {
     return false;
+  }
+  const TimingTable& t = task.timings;
+  if (!all_equal({t.row.size(), t.first_token_seconds.size(), t.mean_gap_seconds.size(), t.max_gap_seconds.size()})) {
+    return false;
+  }
+  for (const int32_t row : t.row) {
+    if (row < 0 || static_cast<size_t>(row) >= r.doc.size()) return false;
   }
   if (!all_equal(
           {m.name.size(), m.filter.size(), m.value.size(), m.standard_error.size(), m.higher_is_better.size()})) {
@@ -105,6 +124,13 @@ void write_task(h5::Writer& file, const TaskResults& task) {
       });
 }
 
+void write_timings(h5::Writer& file, const TaskResults& task) {
+  if (task.timings.row.empty()) return;
+  const std::string group = "/timings/" + task.name;
+  file.group(group);
+  for_each_timing(task.timings, group, [&](const std::string& path, const auto& column) { file.dataset(path, std::span(column)); });
+}
+
 TaskResults read_task(const h5::Reader& file, const std::string& name) {
   TaskResults task;
   task.name = name;
@@ -132,6 +158,8 @@ void write_results(const std::filesystem::path& path, const ResultsFile& results
   file.attributes("/run", results.run);
   file.group("/tasks");
   for (const TaskResults& task : results.tasks) write_task(file, task);
+  file.group("/timings");
+  for (const TaskResults& task : results.tasks) write_timings(file, task);
   file.publish();
 }
 
@@ -142,8 +170,13 @@ ResultsFile read_results(const std::filesystem::path& path) {
   }
   ResultsFile results;
   results.run = file.attributes("/run");
+  const std::vector<std::string> timed = file.children("/timings");
   for (const std::string& name : file.children("/tasks")) {
-    results.tasks.push_back(read_task(file, name));
+    TaskResults& task = results.tasks.emplace_back(read_task(file, name));
+    if (std::find(timed.begin(), timed.end(), name) != timed.end()) {
+      for_each_timing(task.timings, "/timings/" + name,
+                      [&]<typename T>(const std::string& path, std::vector<T>& column) { column = file.numbers<T>(path); });
+    }
     if (!is_consistent(results.tasks.back())) {
       fail(ExitCode::kBadInput, "{}: the tables of task {} do not fit together", path.string(), name);
     }

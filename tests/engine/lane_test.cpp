@@ -36,6 +36,12 @@ std::vector<std::shared_ptr<const model::Transformer>> load(const char* name, in
   return places;
 }
 
+std::string without_timings(const std::string& bytes) {
+  ChunkRecord record = decode_record(bytes);
+  for (GenerateResult& generation : record.generations) generation.timing = {};
+  return encode(record);
+}
+
 // Runs chunks one after the other on lanes of one replica; all places must return the same records.
 std::vector<ChunkRecord> run_chunks(const std::vector<std::shared_ptr<const model::Transformer>>& places,
                                     const std::vector<PlannedChunk>& chunks, int64_t budget) {
@@ -53,7 +59,7 @@ std::vector<ChunkRecord> run_chunks(const std::vector<std::shared_ptr<const mode
   }
   std::vector<ChunkRecord> decoded;
   for (size_t i = 0; i < chunks.size(); ++i) {
-    for (const auto& of_place : records) EXPECT_EQ(of_place[i], records[0][i]);
+    for (const auto& of_place : records) EXPECT_EQ(without_timings(of_place[i]), without_timings(records[0][i]));
     decoded.push_back(decode_record(records[0][i]));
   }
   return decoded;
@@ -162,22 +168,78 @@ TEST_P(LaneOfModel, every_generated_token_is_the_argmax_of_what_precedes_it) {
   }
 }
 
+// Prompts that part at several depths, two that are equal but for their key, one that is the beginning of another.
+std::vector<GenerateRequest> branching_prompts(int64_t vocabulary) {
+  std::mt19937 random(3);
+  const auto run = [&](std::vector<int32_t> tokens, int length) {
+    for (int i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(random() % vocabulary));
+    return tokens;
+  };
+  const std::vector<int32_t> header = run({}, 9), left = run(header, 5), right = run(header, 4);
+  std::vector<std::vector<int32_t>> prompts = {left, run(left, 1), run(left, 6), run(right, 3), run(right, 2), run({}, 7), header};
+  const std::vector<int32_t> repeated = run(run(right, 2), 8);
+  for (int i = 0; i < 5; ++i) prompts.push_back(repeated);
+  std::vector<GenerateRequest> requests;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    requests.push_back({{17, i}, prompts[i], static_cast<int32_t>(1 + i % 4 * 3)});
+  }
+  return requests;
+}
+
+TEST_P(LaneOfModel, generations_are_those_of_each_prompt_alone) {
+  const auto places = load(GetParam(), 1);
+  const std::vector<GenerateRequest> requests = branching_prompts(places[0]->spec().vocab);
+  for (const GenerationSettings& settings :
+       {GenerationSettings{}, {.repetition_penalty = 1.3f, .no_repeat_ngram_size = 2},
+        {.is_sampling = true, .temperature = 1.5f, .top_k = 40, .top_p = 0.95f, .min_p = 0.001f, .seed = 11}}) {
+    std::map<Hash128, std::vector<int32_t>> alone;
+    for (const GenerateRequest& request : requests) {
+      const auto records = run_chunks(places, plan_generations(std::span(&request, 1), settings, 1, 1000).chunks, 1000);
+      alone[request.key] = records.at(0).generations.at(0).tokens;
+    }
+    if (settings.is_sampling) {
+      EXPECT_NE(alone.at({17, 7 + 3}), alone.at({17, 7 + 4})) << "repeats of a prompt draw on their own";
+    } else {
+      EXPECT_EQ(alone.at({17, 7 + 4}).front(), alone.at({17, 7}).front());
+    }
+    for (const int32_t slots : {1, 2, 3, 16}) {
+      for (const int64_t budget : {1, 5, 1000}) {
+        const Plan plan = plan_generations(requests, settings, slots, budget);
+        std::map<Hash128, std::vector<int32_t>> found;
+        int64_t computed = 0;
+        for (const ChunkRecord& record : run_chunks(places, plan.chunks, budget)) {
+          computed += record.computed_tokens;
+          for (const GenerateResult& result : record.generations) found[result.key] = result.tokens;
+        }
+        EXPECT_EQ(found, alone) << slots << " slots, budget " << budget;
+        EXPECT_EQ(computed, plan.planned_tokens);
+        EXPECT_TRUE(plan.chunks.size() > 1 || computed == plan.distinct_tokens);
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, LaneOfModel, ::testing::Values("llama", "llama_odd", "neox"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Lane, an_end_token_and_the_stop_check_end_a_generation) {
   const auto places = load("llama", 1);
   const GenerateRequest request{{1, 1}, {1, 2, 3}, 20};
-  const auto run = [&](const GenerationSettings& settings, const StopCriterion& stop) {
+  const auto result = [&](const GenerationSettings& settings, const StopCriterion& stop) {
     const model::InferenceThread inference;
     Lane lane(places[0], comm::Communicator::self(), 100, {});
     const Plan plan = plan_generations(std::span(&request, 1), settings, 4, 100);
-    return decode_record(lane.run(plan.chunks.at(0).payload(), stop)).generations.at(0).tokens;
+    return decode_record(lane.run(plan.chunks.at(0).payload(), stop)).generations.at(0);
   };
+  const auto run = [&](const GenerationSettings& settings, const StopCriterion& stop) { return result(settings, stop).tokens; };
+  const auto reason = [&](const GenerationSettings& settings, const StopCriterion& stop) { return result(settings, stop).finish; };
   const std::vector<int32_t> free_run = run({}, never());
   ASSERT_EQ(free_run.size(), 20u);
   const int32_t end = free_run[4];
   const auto first = std::find(free_run.begin(), free_run.end(), end) - free_run.begin();
+  EXPECT_EQ(reason({}, never()), FinishReason::kLength);
+  EXPECT_EQ(reason({.eos_ids = {end}}, never()), FinishReason::kEndToken);
+  EXPECT_EQ(reason({}, [](const auto&, const auto&) { return [](int32_t) { return true; }; }), FinishReason::kStop);
   EXPECT_EQ(run({.eos_ids = {end}}, never()), std::vector<int32_t>(free_run.begin(), free_run.begin() + first + 1));
   const auto after_three = run({.stop = "x"}, [](const GenerationSettings& settings, const GenerateRequest&) {
     EXPECT_EQ(settings.stop, "x");

@@ -119,11 +119,15 @@ TEST(PlanScores, shared_header_is_a_trunk_of_all_its_chunks) {
     requests.push_back({{1, static_cast<uint64_t>(question)}, tokens, 1});
   }
   const Plan plan = plan_scores(requests, 40);
-  EXPECT_EQ(plan.chunks.size(), 5u);
+  // Each at most a quarter of what is left, within 10 .. 40.
+  std::vector<int64_t> own_tokens;
   for (const PlannedChunk& planned : plan.chunks) {
     EXPECT_EQ(std::get<ScoreChunk>(decode_chunk(planned.payload())).trunk, std::vector<int32_t>(50, 1));
     EXPECT_EQ(planned.prefix, plan.chunks[0].prefix);
+    EXPECT_EQ(planned.trunk_tokens, 50);
+    own_tokens.push_back(planned.cost_tokens - planned.trunk_tokens);
   }
+  EXPECT_EQ(own_tokens, (std::vector<int64_t>{40, 40, 30, 20, 10, 10, 10, 10, 10, 10, 10}));
   EXPECT_EQ(plan.planned_tokens, 50 + 20 * 10);
 }
 
@@ -142,6 +146,66 @@ TEST(PlanGenerations, prompts_come_whole_and_each_once) {
     }
   }
   EXPECT_EQ(seen.size(), requests.size());
+}
+
+// Prompts below one long header: `groups` of them share a question, whose repeats differ in nothing but the key.
+std::vector<GenerateRequest> prompts_with_repeats(int header_tokens, int groups, int repeats) {
+  std::mt19937 random(4);
+  std::vector<GenerateRequest> requests;
+  for (int group = 0; group < groups; ++group) {
+    std::vector<int32_t> prompt(static_cast<size_t>(header_tokens), 1);
+    for (int i = 0; i < 60; ++i) prompt.push_back(static_cast<int32_t>(random() % 50));
+    for (int repeat = 0; repeat < repeats; ++repeat) {
+      requests.push_back({{static_cast<uint64_t>(group), static_cast<uint64_t>(repeat)}, prompt, 64});
+    }
+  }
+  return requests;
+}
+
+TEST(PlanGenerations, little_is_planned_twice) {
+  for (const int repeats : {1, 3}) {
+    const Plan plan = plan_generations(prompts_with_repeats(900, 300, repeats), {}, 16, 1024);
+    EXPECT_LE(static_cast<double>(plan.planned_tokens), 1.01 * static_cast<double>(plan.distinct_tokens));
+    EXPECT_EQ(plan.naive_tokens, 300 * repeats * 960);
+    for (const PlannedChunk& chunk : plan.chunks) EXPECT_EQ(chunk.prefix, plan.chunks[0].prefix);
+  }
+  // Without repeats of a prompt in two chunks nothing at all is.
+  const Plan plan = plan_generations(prompts_with_repeats(900, 300, 1), {}, 16, 1024);
+  EXPECT_LE(plan.planned_tokens - plan.distinct_tokens, static_cast<int64_t>(plan.chunks.size()) * 2);
+}
+
+TEST(PlanGenerations, chunks_shrink_towards_the_end_so_that_lanes_end_together) {
+  for (const int count : {100, 1000}) {
+    const Plan plan = plan_generations(prompts_with_repeats(0, count, 1), {}, 16, 1024);
+    int64_t all = 0;
+    for (const PlannedChunk& chunk : plan.chunks) all += chunk.cost_tokens;
+    EXPECT_GE(plan.chunks.size(), 8u);
+    EXPECT_LE(plan.chunks.size(), 12u + static_cast<size_t>(count) / 30);
+    EXPECT_LE(plan.chunks.back().cost_tokens * 10, all);
+    EXPECT_LE(plan.chunks.back().cost_tokens, 8 * 124);
+  }
+}
+
+TEST(PlanGenerations, a_message_holds_what_prompts_do_not_share_once) {
+  const Plan plan = plan_generations(prompts_with_repeats(900, 1, 8), {}, 16, 1024);
+  ASSERT_EQ(plan.chunks.size(), 1u);
+  EXPECT_LE(plan.chunks[0].payload().size(), 960 * 4 + 8 * 40 + 100);
+}
+
+TEST(Chunk, generations_come_back_whole_and_damage_is_refused) {
+  GenerationSettings settings{.eos_ids = {3, 4}, .repetition_penalty = 1.25f, .no_repeat_ngram_size = 2, .is_sampling = true,
+                              .temperature = 0.5f, .top_k = 7, .top_p = 0.75f, .min_p = 0.125f, .seed = 1ull << 40, .stop = "[]"};
+  const std::string bytes = plan_generations(prompts_with_repeats(70, 3, 2), settings, 4, 100).chunks[0].payload();
+  const auto chunk = std::get<GenerateChunk>(decode_chunk(bytes));
+  const GenerationSettings& back = chunk.settings;
+  EXPECT_EQ(back.eos_ids, settings.eos_ids);
+  EXPECT_EQ(std::tuple(back.repetition_penalty, back.no_repeat_ngram_size, back.is_sampling, back.temperature),
+            std::tuple(1.25f, 2, true, 0.5f));
+  EXPECT_EQ(std::tuple(back.top_k, back.top_p, back.min_p, back.seed, back.stop), std::tuple(7, 0.75f, 0.125f, 1ull << 40, "[]"));
+  EXPECT_EQ(encode(Chunk(chunk)), bytes);
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    EXPECT_THROW(decode_chunk(std::string_view(bytes).substr(0, length)), Error) << length;
+  }
 }
 
 TEST(Chunk, every_cut_off_or_changed_message_is_refused_or_whole) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <tuple>
 
 #include "evalmpi/base/error.h"
 
@@ -49,8 +50,11 @@ TEST(PlanGeneration, the_model_s_penalties_hold_unless_the_task_has_its_own) {
 }
 
 TEST(PlanGeneration, refuses_what_would_change_the_text_and_is_not_built) {
-  for (const char* kwargs : {R"({"do_sample": true})", R"({"temperature": 0.7})", R"({"num_beams": 4})",
-                             R"({"bad_words_ids": [[1]]})", R"({"min_new_tokens": 5})"}) {
+  for (const char* kwargs : {R"({"num_beams": 4})", R"({"bad_words_ids": [[1]]})", R"({"min_new_tokens": 1})",
+                             R"({"max_length": 100})", R"({"num_return_sequences": 2})", R"({"do_sample": true})",
+                             R"({"do_sample": "yes"})", R"({"temperature": 1, "top_p": 1.5})", R"({"temperature": -1, "do_sample": true})",
+                             R"({"temperature": 1, "top_k": -1})", R"({"temperature": 1, "typical_p": 0.9})",
+                             R"({"temperature": 1, "min_p": "x"})"}) {
     try {
       plan(kwargs);
       ADD_FAILURE() << kwargs;
@@ -60,7 +64,41 @@ TEST(PlanGeneration, refuses_what_would_change_the_text_and_is_not_built) {
     }
   }
   // Sampling settings of the model do not matter to greedy text, which the harness asks for.
-  EXPECT_NO_THROW(plan(R"({"do_sample": false, "temperature": 0.0})", R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9})"));
+  EXPECT_FALSE(plan(R"({"do_sample": false, "temperature": 0.0})", R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9})").settings.is_sampling);
+  EXPECT_FALSE(plan(R"({"do_sample": false, "temperature": 0.7})").settings.is_sampling);
+}
+
+TEST(PlanGeneration, samples_with_the_task_s_values_then_the_model_s_then_the_defaults) {
+  const engine::GenerationSettings plain = plan(R"({"temperature": 0.5})").settings;
+  EXPECT_TRUE(plain.is_sampling);
+  EXPECT_EQ(std::tuple(plain.temperature, plain.top_k, plain.top_p, plain.min_p), std::tuple(0.5f, 50, 1.0f, 0.0f));
+  const char* of_model = R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.25})";
+  const engine::GenerationSettings mixed = plan(R"({"do_sample": true, "temperature": 1, "top_k": null, "min_p": 0.125})", of_model).settings;
+  EXPECT_EQ(std::tuple(mixed.temperature, mixed.top_k, mixed.top_p, mixed.min_p), std::tuple(1.0f, 0, 0.9f, 0.125f));
+}
+
+TEST(PlanGeneration, the_seed_and_the_settings_are_part_of_the_identity_where_tokens_are_drawn) {
+  const auto digest = [](const char* kwargs, uint64_t seed) {
+    return plan_generation(Json::parse(kwargs), spec_with(nullptr), tokenizer(), "task t", {4, seed}).digest();
+  };
+  EXPECT_EQ(digest("{}", 1), digest("{}", 2));
+  EXPECT_EQ(digest(R"({"temperature": 1})", 1), digest(R"({"temperature": 1})", 1));
+  EXPECT_NE(digest(R"({"temperature": 1})", 1), digest(R"({"temperature": 1})", 2));
+  EXPECT_NE(digest(R"({"temperature": 1})", 1), digest(R"({"temperature": 1, "top_p": 0.5})", 1));
+  EXPECT_NE(digest(R"({"temperature": 1})", 1), digest("{}", 1));
+  const auto draws = [](const char* kwargs) {
+    return plan_generation(Json::parse(kwargs), spec_with(nullptr), tokenizer(), "task t", {4, 1}).draws;
+  };
+  EXPECT_EQ(draws("{}"), 1) << "greedy repeats are equal";
+  EXPECT_EQ(draws(R"({"temperature": 1})"), 4);
+}
+
+TEST(PlanGeneration, slots_are_bounded_by_the_longest_sequences) {
+  GenerationPlan bounded;
+  bounded.max_new_tokens = 64;
+  bounded.slot_positions = 10'000;
+  EXPECT_EQ(bounded.slots_for(936), 10);
+  EXPECT_EQ(bounded.slots_for(1'000'000), 1);
 }
 
 TEST(GeneratedText, is_cut_at_each_stop_in_turn) {

@@ -27,6 +27,12 @@ TEST(Options, seeds_are_the_harness_s) {
   EXPECT_EQ(resolve(options).fewshot_seed, 4);
   options.seed = "1,None,3,None";
   EXPECT_EQ(resolve(options).fewshot_seed, std::nullopt);
+  options.seed = "1,2,3,4";
+  EXPECT_EQ(resolve(options).sampling_seed, 3u);
+  options.seed = "5";
+  EXPECT_EQ(resolve(options).sampling_seed, 5u);
+  options.seed = "1,2,None,4";
+  EXPECT_EQ(resolve(options).sampling_seed, 1234u);
 }
 
 TEST(Options, gen_kwargs_are_read_as_python_values) {

@@ -38,6 +38,15 @@ TaskResults make_task(const std::string& name, int num_documents, int requests_e
       RequestTable& table = task.requests;
       table.doc.push_back(d);
       table.index.push_back(r);
+      table.repeat.push_back(d % 2);
+      table.prompt_tokens.push_back(r == 1 ? 40 + d : -1);
+      table.finish.push_back(static_cast<int8_t>(d % 4 - 1));
+      if (r == 1) {
+        task.timings.row.push_back(static_cast<int32_t>(table.doc.size()) - 1);
+        task.timings.first_token_seconds.push_back(0.5f * static_cast<float>(d));
+        task.timings.mean_gap_seconds.push_back(0.25f);
+        task.timings.max_gap_seconds.push_back(static_cast<float>(std::abs(normal(random))));
+      }
       table.key.push_back(hash128(fmt::format("{} {} {}", name, d, r)));
       table.logprob.push_back(r == 2 ? kNaN : -std::abs(normal(random)));
       table.is_greedy.push_back(static_cast<int8_t>(r - 1));
@@ -84,6 +93,10 @@ void expect_equal(const TaskResults& a, const TaskResults& b) {
   expect_equal_bits(a.requests.doc, b.requests.doc);
   expect_equal_bits(a.requests.index, b.requests.index);
   EXPECT_EQ(a.requests.key, b.requests.key);
+  expect_equal_bits(a.requests.repeat, b.requests.repeat);
+  expect_equal_bits(a.requests.prompt_tokens, b.requests.prompt_tokens);
+  expect_equal_bits(a.requests.finish, b.requests.finish);
+  EXPECT_EQ(a.timings, b.timings);
   expect_equal_bits(a.requests.logprob, b.requests.logprob);
   expect_equal_bits(a.requests.is_greedy, b.requests.is_greedy);
   expect_equal_bits(a.requests.token_count, b.requests.token_count);

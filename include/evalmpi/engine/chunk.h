@@ -33,12 +33,13 @@ struct ScoreChunk {
   std::vector<Request> requests;
 };
 
-// Prompts that share `trunk`; each is trunk + its own tokens. Run in order, in at most `slots` slots at a time.
+// Prompts that share `trunk`, sorted by content, so that no earlier one shares more with a prompt than the one before
+// it. Run in order, in at most `slots` slots at a time.
 struct GenerateChunk {
   GenerationSettings settings;
   int32_t slots = 1;
   std::vector<int32_t> trunk;  // shorter than every prompt
-  std::vector<GenerateRequest> requests;  // whole prompts
+  std::vector<GenerateRequest> requests;  // whole prompts; a message holds what each adds to the one before
 };
 
 using Chunk = std::variant<ScoreChunk, GenerateChunk>;

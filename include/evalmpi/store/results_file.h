@@ -10,9 +10,10 @@
 //       doc_id       int64[D]     index in the dataset's split
 //       doc_hash     str[D]
 //       target       str[D]
-//     requests/                   one row per request, in document order
+//     requests/                   one row per answer, in the order of documents, their requests and repeats
 //       doc          int32[N]     row of documents
 //       index        int32[N]     which request of its document
+//       repeat       int32[N]     which repeat of this request; requests whose repeats are equal have one row
 //       key          uint64[N,2]  request key, (high, low)
 //       logprob      double[N]    sum of the continuation's log-probabilities, nats; NaN for generations and missing
 //       is_greedy    int8[N]      1 if every token is the argmax, 0 if not, -1 unknown
@@ -21,6 +22,9 @@
 //       token_logprob float[T]    nats
 //       token_is_argmax int8[T]   1, 0 or -1 unknown
 //       text         str[N]       generated text, "" otherwise
+//       prompt_tokens int32[N]    of a generation's prompt; -1 for others
+//       finish       int8[N]      a generation ended with 0: a stop text, 1: an end-of-text token, 2: the length limit;
+//                                 -1 for others
 //       numerics_class int32[N]   row of numerics_classes; -1 missing
 //     numerics_classes str[C]     what each class is
 //     metrics/
@@ -29,6 +33,12 @@
 //       value        double[M]
 //       stderr       double[M]    NaN where the metric has none
 //       higher_is_better int8[M]  1, 0 or -1 unknown
+//   /timings/<name>               of a task with generations, one row per generation of this file; like /run these
+//                                 differ between two runs of the same numbers
+//       row          int32[G]     of requests
+//       first_token_seconds float[G]  from a place in the running batch to the first token
+//       mean_gap_seconds    float[G]  between tokens; 0 where there is only one
+//       max_gap_seconds     float[G]
 //
 // Strings are UTF-8 of variable length. HDF5 ends them at a NUL, so U+0000 is stored as U+2400, and bytes that are no
 // UTF-8 as U+FFFD. Attributes keep their order; JSON null is an empty attribute, a bool h5py's enum, arrays and objects
@@ -59,6 +69,7 @@ struct DocumentTable {
 struct RequestTable {
   std::vector<int32_t> doc;
   std::vector<int32_t> index;
+  std::vector<int32_t> repeat;
   std::vector<Hash128> key;
   std::vector<double> logprob;
   std::vector<int8_t> is_greedy;
@@ -67,7 +78,17 @@ struct RequestTable {
   std::vector<float> token_logprob;
   std::vector<int8_t> token_is_argmax;
   std::vector<std::string> text;
+  std::vector<int32_t> prompt_tokens;
+  std::vector<int8_t> finish;
   std::vector<int32_t> numerics_class;
+};
+
+struct TimingTable {
+  std::vector<int32_t> row;
+  std::vector<float> first_token_seconds;
+  std::vector<float> mean_gap_seconds;
+  std::vector<float> max_gap_seconds;
+  bool operator==(const TimingTable&) const = default;
 };
 
 struct MetricTable {
@@ -85,6 +106,7 @@ struct TaskResults {
   RequestTable requests;
   std::vector<std::string> numerics_classes;
   MetricTable metrics;
+  TimingTable timings;
 };
 
 struct ResultsFile {
