@@ -18,6 +18,10 @@ using Sequence = std::span<const int32_t>;
 // A fork whose run is at most this share of the budget is repeated rather than made a trunk.
 constexpr int64_t kForkShare = 16;
 
+// The last chunks below a trunk are smaller, so that workers that share them end at about the same time: each has at
+// most this share of what is left, but not below that share of the budget.
+constexpr int64_t kTailShare = 4;
+
 Hash128 trunk_hash(Sequence trunk) { return trunk.empty() ? Hash128{} : hash128(std::as_bytes(trunk)); }
 
 Trie trie_of_inputs(const ScoreTable& requests) {
@@ -130,7 +134,7 @@ class ScorePlanner {
   // The tokens that a chunk below `above` grows by with the branch; `repeated` are the nodes that stand in it alone, to
   // which those of the branch are added.
   int64_t tokens_to_add(int32_t above, const Branch& branch, std::set<int32_t>& repeated) const {
-    int64_t tokens = branch.is_whole ? node(branch.node).subtree_tokens : 0;
+    int64_t tokens = tokens_of(branch);
     for (int32_t i = branch.is_whole ? node(branch.node).parent : branch.node; i != above; i = node(i).parent) {
       if (!repeated.insert(i).second) break;  // then its ancestors are there too
       tokens += run_of(i);
@@ -140,20 +144,30 @@ class ScorePlanner {
 
   // Fills chunks with the branches from `first` on, in order.
   void pack(int32_t above, size_t first) {
+    int64_t left = 0;  // tokens of the branches that are in no chunk yet, without what chunks repeat
+    for (size_t i = first; i < branches_.size(); ++i) left += tokens_of(branches_[i]);
     int64_t tokens = 0;
+    int64_t most = chunk_budget(left);
     std::set<int32_t> repeated;
     for (size_t i = first; i < branches_.size(); ++i) {
-      const int64_t more = tokens_to_add(above, branches_[i], repeated);
-      if (i == first || tokens + more <= token_budget_) {
-        tokens += more;
-        continue;
+      int64_t more = tokens_to_add(above, branches_[i], repeated);
+      if (i > first && tokens + more > most) {
+        add_cut(above, first, i);
+        first = i;
+        tokens = 0;
+        most = chunk_budget(left);
+        repeated.clear();
+        more = tokens_to_add(above, branches_[i], repeated);
       }
-      add_cut(above, first, i);
-      first = i;
-      repeated.clear();
-      tokens = tokens_to_add(above, branches_[i], repeated);
+      tokens += more;
+      left -= tokens_of(branches_[i]);
     }
     if (first < branches_.size()) add_cut(above, first, branches_.size());
+  }
+
+  int64_t tokens_of(const Branch& branch) const { return branch.is_whole ? node(branch.node).subtree_tokens : 0; }
+  int64_t chunk_budget(int64_t left) const {
+    return std::clamp(left / kTailShare, std::max<int64_t>(1, token_budget_ / kTailShare), token_budget_);
   }
 
   void add_cut(int32_t above, size_t first, size_t last) {

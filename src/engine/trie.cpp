@@ -125,10 +125,8 @@ void connect(std::vector<TrieNode>& nodes, std::span<const Place> places) {
     while (!path.empty() && nodes[path.back()].end > node.start) path.pop_back();
     node.parent = path.empty() ? -1 : path.back();
     path.push_back(static_cast<int32_t>(i));
-    // Those that end here come before those that go on.
-    const bool is_last_of_sequence = i + 1 == nodes.size() || nodes[i + 1].first_sequence != node.first_sequence;
-    const auto next = i + 1 == nodes.size() ? static_cast<int32_t>(places.size()) : nodes[i + 1].first_sequence;
-    node.ending_sequence = is_last_of_sequence ? next : node.first_sequence;
+    // The sequences that end here are this one's equals, if it does not go on: the next node begins with the one after.
+    node.ending_sequence = i + 1 < nodes.size() ? nodes[i + 1].first_sequence : static_cast<int32_t>(places.size());
     node.last_sequence = node.ending_sequence;
     node.subtree_end = static_cast<int32_t>(i) + 1;
     node.subtree_tokens = node.end - node.start;

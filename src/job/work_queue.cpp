@@ -62,7 +62,7 @@ void WorkQueue::reindex(const Hash128& prefix, Group& group) {
     group.idle_key = first;
   } else if (group.workers == 0) {
     group.idle_key = Key{group.own_cost + group.prefix_cost, first.id};
-  } else if (const int64_t worth = group.own_cost / (group.workers + 1) - group.prefix_cost; worth >= 0) {
+  } else if (const int64_t worth = group.own_cost / (group.workers + 1) - group.prefix_cost / 2; worth >= 0) {
     group.help_key = Key{worth, first.id};
   }
   if (group.idle_key) idle_groups_.emplace(*group.idle_key, prefix);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <random>
 #include <thread>
 
@@ -58,6 +59,55 @@ TEST(WorkQueue, a_group_that_its_worker_left_is_free_again) {
   EXPECT_EQ(take(queue, 0, kNone), "a9");
   EXPECT_EQ(take(queue, 0, kB), "b7") << "it holds B now";
   EXPECT_EQ(take(queue, 1, kNone), "a8");
+}
+
+TEST(WorkQueue, workers_of_a_replica_join_the_group_that_one_of_them_is_on) {
+  WorkQueue queue;
+  queue.set_replicas({0, 0, 1});
+  queue.add({{"a9", kA, 9}, {"a8", kA, 8}, {"a7", kA, 7}, {"b30", kB, 30}, {"b20", kB, 20}, {"b19", kB, 19}});
+  EXPECT_EQ(take(queue, 2, kNone), "b30");
+  EXPECT_EQ(take(queue, 0, kNone), "a9") << "a group of its own comes first";
+  EXPECT_EQ(take(queue, 1, kNone), "a8") << "its neighbour's, though more is left of B";
+  EXPECT_EQ(take(queue, 0, kA), "a7");
+  EXPECT_EQ(take(queue, 1, kA), "b20") << "nothing is left near it";
+}
+
+TEST(WorkQueue, a_prefix_is_computed_again_only_for_a_share_that_is_worth_it) {
+  WorkQueue queue;
+  queue.add({{"a1", kA, 100 + 60, 100}, {"a2", kA, 100 + 60, 100}, {"a3", kA, 100 + 35, 100}});
+  std::optional<TakenItem> item = queue.take(0, kNone);
+  EXPECT_EQ(item->payload, "a1");
+  EXPECT_EQ(item->cost, 160);
+  EXPECT_FALSE(queue.take(1, kNone)) << "95 are left: 47 for each of two, and the prefix costs 100";
+  queue.add({{"a4", kA, 100 + 5, 100}});
+  EXPECT_EQ(take(queue, 1, kNone), "a2") << "now 100 are left";
+  EXPECT_FALSE(queue.take(2, kNone));
+  item = queue.take(0, kA);
+  EXPECT_EQ(item->payload, "a3");
+  EXPECT_EQ(item->cost, 35) << "it holds the prefix";
+}
+
+TEST(WorkQueue, the_group_of_a_worker_that_leaves_is_for_anyone) {
+  WorkQueue queue;
+  queue.set_replicas({0, 1});
+  queue.add({{"a1", kA, 101, 100}, {"a2", kA, 101, 100}});
+  EXPECT_EQ(take(queue, 0, kNone), "a1");
+  EXPECT_EQ(take(queue, 1, kNone), "");
+  queue.release(0);
+  EXPECT_EQ(take(queue, 1, kNone), "a2");
+  queue.release(1);
+  queue.release(1);
+}
+
+TEST(WorkQueue, a_payload_is_made_when_it_is_handed_out_and_its_maker_is_let_go) {
+  WorkQueue queue;
+  const auto source = std::make_shared<const std::string>("made");
+  int times = 0;
+  queue.add({{{}, kA, 1, 0, [source, &times] { return ++times, *source; }}});
+  EXPECT_EQ(times, 0);
+  EXPECT_EQ(take(queue, 0, kNone), "made");
+  EXPECT_EQ(times, 1);
+  EXPECT_EQ(source.use_count(), 1);
 }
 
 TEST(WorkQueue, an_item_above_the_limit_stays) {

@@ -38,7 +38,8 @@ struct TakenItem {
 //   3. a group that another worker of its replica is on: the prefix is there already;
 //   4. the group where help is worth most: a worker that joins computes the prefix again, so it joins only while its
 //   share
-//      of what is left there, left / (workers + 1), is at least the prefix's cost. Otherwise it gets nothing.
+//      of what is left there, left / (workers + 1), is at least half the prefix's cost (less would end later than if
+//      the others went on alone). Otherwise it gets nothing.
 // Within a group costliest first, then by id, so that the tail is short. O(log n + workers of the replica) each.
 class WorkQueue {
  public:
