@@ -89,10 +89,11 @@ class Harness:
 
     def choose(self, batches, thread_counts):
         """The best fixed batch size and number of threads on some of the requests; and what was tried."""
-        few, some = self._some(8), self._some(32)
+        few, some = self._some(4), self._some(32)
         self._time(few, 4, max(thread_counts))  # memory and caches warm
         tried, best = [], None
-        threads = min(thread_counts, key=lambda n: self._time(few, 4, n))
+        taken = [(self._time(few, 4, n), n) for _ in range(2) for n in thread_counts]
+        threads = min(taken)[1]
         for batch in [batch for batch in batches if batch != "auto"]:
             seconds = self._time(some, batch, threads, best[0] * 1.2 if best else None)
             tried.append(f"batch {batch}: " + (f"{seconds:.1f} s" if seconds else f"over {best[0] * 1.2:.1f} s"))

@@ -1,11 +1,11 @@
 // The parts of a run, each measured alone. tools/bench/bench parts and bench scale run it, one part per process where
 // memory is measured.
-//   --parts A,B     of tokenise, plan, plan-synthetic, load, head, attention, log, publish; default all
+//   --parts A,B     of tokenise, plan, plan-synthetic, load, head, attention, log; default all
 //   --model DIR     tokenizer, shapes, weights
 //   --tasks A,B --num-fewshot K --limit N --data-root DIR    of tokenise and plan
-//   --requests N --tokens N    of plan-synthetic and publish: so many requests of so many tokens
+//   --requests N --tokens N    of plan-synthetic: so many requests of so many tokens
 //   --prompts FILE  tokenise writes its prompts and their ids here, one JSON object a line
-//   --folder DIR    for the files of log and publish
+//   --folder DIR    for the file of log
 //   --seconds S     for one measurement of a kernel
 
 #include <ATen/core/Tensor.h>
@@ -26,7 +26,6 @@
 #include "evalmpi/ops/head.h"
 #include "evalmpi/ops/linear.h"
 #include "evalmpi/store/record_log.h"
-#include "evalmpi/store/results_file.h"
 #include "measure.h"
 #include "workload.h"
 
@@ -248,41 +247,6 @@ Json measure_log(const Arguments& arguments, const model::ModelSpec& spec, doubl
           {"share", append / chunk_seconds}};
 }
 
-// results.h5 of so many requests with one target each and a hash per four of them.
-Json measure_publish(const Arguments& arguments) {
-  const auto requests = static_cast<size_t>(arguments.number("requests", 1e5));
-  store::ResultsFile results;
-  store::TaskResults task;
-  task.name = "bench";
-  task.numerics_classes = {"bench"};
-  for (size_t i = 0; i < requests; ++i) {
-    if (i % 4 == 0) {
-      task.documents.doc_id.push_back(static_cast<int64_t>(i / 4));
-      task.documents.doc_hash.push_back(Hash128{i, i}.hex());
-      task.documents.target.push_back("A");
-    }
-    task.requests.doc.push_back(static_cast<int32_t>(i / 4));
-    task.requests.index.push_back(static_cast<int32_t>(i % 4));
-    task.requests.key.push_back({i, i});
-    task.requests.logprob.push_back(-1.5);
-    task.requests.is_greedy.push_back(1);
-    task.requests.token_count.push_back(1);
-    task.requests.token_offset.push_back(static_cast<int64_t>(i) + 1);
-    task.requests.token_logprob.push_back(-1.5F);
-    task.requests.token_is_argmax.push_back(1);
-    task.requests.text.emplace_back();
-    task.requests.numerics_class.push_back(0);
-  }
-  results.tasks.push_back(std::move(task));
-  const fs::path path = fs::path(arguments.text("folder", ".")) / "bench.h5";
-  const double start = now_seconds();
-  store::write_results(path, results);
-  const double seconds = now_seconds() - start;
-  const auto bytes = static_cast<int64_t>(fs::file_size(path));
-  fs::remove(path);
-  return {{"requests", requests}, {"seconds", seconds}, {"file_bytes", bytes}};
-}
-
 Json measure(const Arguments& arguments) {
   const model::ModelSpec spec = model::read_model_spec(arguments.text("model", ""));
   const double seconds = arguments.number("seconds", 0.1);
@@ -291,7 +255,6 @@ Json measure(const Arguments& arguments) {
   if (arguments.wants("plan")) result["plan"] = measure_task_plan(arguments);
   if (arguments.wants("plan-synthetic")) result["plan-synthetic"] = measure_synthetic_plan(arguments);
   if (arguments.wants("load")) result["load"] = measure_load(arguments);
-  if (arguments.wants("publish")) result["publish"] = measure_publish(arguments);
   const model::InferenceThread inference;
   if (arguments.wants("head")) result["head"] = measure_head(spec, seconds);
   if (arguments.wants("attention")) result["attention"] = measure_attention(spec, seconds);
