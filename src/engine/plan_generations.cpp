@@ -54,8 +54,7 @@ class GenerationPlanner {
   const GenerateRequest& request_at(size_t rank) const { return requests_[trie_.order[rank]]; }
   int64_t shared_with_previous(size_t rank) const { return shared_with(request_at(rank - 1).prompt, request_at(rank).prompt); }
 
-  // A chunk that begins at `begin` ends where its last prompt and the next one share least, among the last quarter of
-  // where it may end.
+  // Where the chunk that begins at `begin` ends: within a quarter of the wanted size, where neighbours share least.
   size_t chunk_end(size_t begin) const {
     const size_t rest = trie_.order.size() - begin;
     const size_t most = std::clamp(rest / kPartOfTheRest, kFewestPrompts, static_cast<size_t>(slots_) * 4);
@@ -67,14 +66,18 @@ class GenerationPlanner {
       if (end > begin && tokens > token_limit_) break;
     }
     if (end == trie_.order.size()) return end;
+    const size_t slack = (end - begin) / 4;
     size_t best = end;
     int64_t least_shared = shared_with_previous(end);
-    for (size_t i = end; i > begin + std::max<size_t>(1, (end - begin) * 3 / 4); --i) {
-      const int64_t shared = shared_with_previous(i - 1);
-      if (shared < least_shared) {
-        least_shared = shared;
-        best = i - 1;
-      }
+    const auto consider = [&](size_t i) {
+      const int64_t shared = i < trie_.order.size() ? shared_with_previous(i) : 0;
+      if (shared >= least_shared) return;
+      least_shared = shared;
+      best = i;
+    };
+    for (size_t i = 1; i <= slack; ++i) {
+      consider(end - i);
+      if (end + i <= trie_.order.size()) consider(end + i);
     }
     return best;
   }

@@ -138,7 +138,7 @@ TEST(PlanGenerations, prompts_come_whole_and_each_once) {
   const Plan plan = plan_generations(requests, {}, 4, 1024);
   for (const PlannedChunk& planned : plan.chunks) {
     const auto chunk = std::get<GenerateChunk>(decode_chunk(planned.payload()));
-    EXPECT_LE(chunk.requests.size(), 16u);
+    EXPECT_LE(chunk.requests.size(), 20u);
     for (const GenerateRequest& request : chunk.requests) {
       EXPECT_EQ(request.prompt, requests[request.key.low].prompt);
       EXPECT_TRUE(seen.insert(request.key.low).second);
@@ -163,9 +163,9 @@ std::vector<GenerateRequest> prompts_with_repeats(int header_tokens, int groups,
 }
 
 TEST(PlanGenerations, little_is_planned_twice) {
-  for (const int repeats : {1, 3}) {
+  for (const int repeats : {1, 3, 63, 64}) {
     const Plan plan = plan_generations(prompts_with_repeats(900, 300, repeats), {}, 16, 1024);
-    EXPECT_LE(static_cast<double>(plan.planned_tokens), 1.01 * static_cast<double>(plan.distinct_tokens));
+    EXPECT_LE(static_cast<double>(plan.planned_tokens), (repeats < 60 ? 1.01 : 1.08) * static_cast<double>(plan.distinct_tokens));
     EXPECT_EQ(plan.naive_tokens, 300 * repeats * 960);
     for (const PlannedChunk& chunk : plan.chunks) EXPECT_EQ(chunk.prefix, plan.chunks[0].prefix);
   }

@@ -1,5 +1,6 @@
 """The same scores, bit for bit, for any layout, limit, budget, kill and resume of one numerics class."""
 import glob
+import json
 import os
 import signal
 import subprocess
@@ -62,6 +63,39 @@ class Invariance(support.JobTest):
             self.assertEqual(self.samples[task].splitlines()[:40], samples.splitlines())
         self.evaluate("limit", extra=["--limit", "40"])
         self.assertEqual(support.newest_results(self.path("limit"))["evalmpi"]["tokens_computed"], 0)
+
+    def test_drawn_texts_and_repeats(self):
+        drawn = ["--gen-kwargs", "temperature=1.5,top_k=0,top_p=0.95", "--include-path", os.path.join(support.SOURCE, "tests/fixtures/jobs")]
+        tasks = "sums_three_times"
+        self.evaluate("drawn", tasks=tasks, extra=drawn)
+        samples = support.newest_samples(self.path("drawn"))
+        table = support.table_bytes(self.path("drawn"))
+        responses = [json.loads(line)["resps"][0] for line in samples[tasks].decode().splitlines()]
+        self.assertEqual({len(of_document) for of_document in responses}, {3})
+        self.assertTrue(any(len(set(of_document)) > 1 for of_document in responses), "all repeats are equal")
+        for name, extra, ranks in (("lane", ["--threads-per-lane", "2"], None), ("budget", ["--token-budget", "23"], None),
+                                   ("two", ["--dp", "2"], 2)):
+            self.evaluate(name, tasks=tasks, extra=[*drawn, *extra], ranks=ranks)
+            self.assertEqual(support.newest_samples(self.path(name)), samples, name)
+            self.assertEqual(support.table_bytes(self.path(name)), table, name)
+        self.evaluate("limit", tasks=tasks, extra=[*drawn, "--limit", "7"])
+        few = support.newest_samples(self.path("limit"))[tasks].splitlines()
+        self.assertEqual(few, samples[tasks].splitlines()[:7])
+        self.evaluate("limit", tasks=tasks, extra=drawn)
+        self.assertEqual(support.newest_samples(self.path("limit")), samples)
+        self.evaluate("seed", tasks=tasks, extra=[*drawn, "--seed", "5"])
+        self.assertNotEqual(support.newest_samples(self.path("seed")), samples)
+
+    def test_greedy_repeats_are_computed_once(self):
+        include = ["--include-path", os.path.join(support.SOURCE, "tests/fixtures/jobs")]
+        self.evaluate("greedy", tasks="sums_three_times", extra=include)
+        repeated = [json.loads(line)["resps"] for line in support.newest_samples(self.path("greedy"))["sums_three_times"].decode().splitlines()]
+        single = [json.loads(line)["resps"] for line in self.samples["demo_sums"].decode().splitlines()]
+        self.assertEqual(repeated, [[3 * responses[0]] for responses in single])
+        computed = support.newest_results(self.path("greedy"))["evalmpi"]
+        self.assertLess(computed["tokens_computed"], 1.1 * computed["tokens_distinct"])
+        self.evaluate("greedy", tasks="demo_sums")
+        self.assertEqual(support.newest_results(self.path("greedy"))["evalmpi"]["tokens_computed"], 0, "equal answers have equal keys")
 
     def kill_after_records(self, arguments, ranks):
         """Starts the program and kills one rank with SIGKILL when the first records are in the logs."""

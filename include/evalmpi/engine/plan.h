@@ -39,7 +39,9 @@ Plan plan_scores(std::span<const ScoreRequest> requests, int64_t token_budget);
 // The nodes of the requests' trie alone: Plan::distinct_tokens.
 int64_t count_distinct_tokens(const ScoreTable& requests);
 
-// Groups prompts that share a prefix; a chunk has at most `slots` times four prompts.
+// Sorts the prompts, so that those that share most stand together, and cuts the list into chunks where neighbours share
+// least. A chunk has about four times `slots` prompts and, besides what they share, token_budget times `slots` tokens at
+// most (a single prompt may have more); towards the end of the list chunks become smaller.
 Plan plan_generations(std::span<const GenerateRequest> requests, const GenerationSettings& settings, int32_t slots,
                       int64_t token_budget);
 
