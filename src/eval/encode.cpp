@@ -5,20 +5,21 @@
 
 namespace evalmpi::eval {
 
-EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_view continuation) const {
+size_t PromptEncoder::count_context(std::string_view context) const {
+  if (context.empty()) return 1;
+  return text::encode_scored(tokenizer_, text::python::rstrip(context), {}).size();
+}
+
+EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_view continuation,
+                                       size_t context_tokens) const {
   EncodedPair pair;
-  size_t context_tokens = 0;
   if (context.empty()) {
     const std::optional<int32_t> prefix = text::prefix_token_id(tokenizer_, {});
     if (!prefix) fail(ExitCode::kBadInput, "an empty context needs a BOS or EOS token, and the tokenizer has neither");
     pair.tokens = tokenizer_.encode(continuation, false);
     if (pair.tokens.empty() || pair.tokens.front() != *prefix) pair.tokens.insert(pair.tokens.begin(), *prefix);
-    context_tokens = 1;
   } else {
-    const std::string stripped = text::python::rstrip(context);
-    const std::string whole = std::string(context) + std::string(continuation);
-    pair.tokens = text::encode_scored(tokenizer_, whole, {});
-    context_tokens = text::encode_scored(tokenizer_, stripped, {}).size();
+    pair.tokens = text::encode_scored(tokenizer_, std::string(context) + std::string(continuation), {});
   }
   if (pair.tokens.size() <= context_tokens) {
     fail(ExitCode::kBadInput, "the continuation {} has no token of its own after its context",
@@ -26,7 +27,8 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
   }
   const size_t targets = pair.tokens.size() - context_tokens;
   if (targets > static_cast<size_t>(max_length_)) {
-    fail(ExitCode::kBadInput, "a continuation of {} tokens does not fit the model's {} positions", targets, max_length_);
+    fail(ExitCode::kBadInput, "a continuation of {} tokens does not fit the model's {} positions", targets,
+         max_length_);
   }
   const size_t kept = std::min(pair.tokens.size(), static_cast<size_t>(max_length_) + 1);
   pair.tokens.erase(pair.tokens.begin(), pair.tokens.end() - static_cast<int64_t>(kept));
@@ -41,8 +43,9 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
 std::vector<int32_t> PromptEncoder::encode_prompt(std::string_view context, int64_t max_new_tokens) const {
   const int64_t room = max_length_ - max_new_tokens;
   if (room <= 0) {
-    fail(ExitCode::kBadInput, "{} new tokens leave no room for a prompt in the model's {} positions; lower max_gen_toks",
-         max_new_tokens, max_length_);
+    fail(ExitCode::kBadInput,
+         "{} new tokens leave no room for a prompt in the model's {} positions; lower max_gen_toks", max_new_tokens,
+         max_length_);
   }
   std::vector<int32_t> tokens = text::encode_generation_prompt(tokenizer_, context, {});
   if (tokens.empty()) fail(ExitCode::kBadInput, "an empty prompt cannot be continued");

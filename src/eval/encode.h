@@ -21,13 +21,21 @@ struct EncodedPair {
 class PromptEncoder {
  public:
   // max_length: positions of the model.
-  PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length) : tokenizer_(tokenizer), max_length_(max_length) {}
+  PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length)
+      : tokenizer_(tokenizer), max_length_(max_length) {}
 
   // Trailing whitespace of the context moves to the continuation; both are encoded together and cut by the number of
   // tokens of the context alone. An empty context is the prefix token (BOS, else EOS).
   // FAILS: kBadInput when the continuation has no token of its own, or does not fit the model, or the context is empty
   // and the tokenizer has neither BOS nor EOS.
-  EncodedPair encode_pair(std::string_view context, std::string_view continuation) const;
+  EncodedPair encode_pair(std::string_view context, std::string_view continuation) const {
+    return encode_pair(context, continuation, count_context(context));
+  }
+  // The same with context_tokens = count_context(context), which the answers to one question share.
+  EncodedPair encode_pair(std::string_view context, std::string_view continuation, size_t context_tokens) const;
+
+  // Tokens of the context alone, without white space at its end; 1 for an empty one.
+  size_t count_context(std::string_view context) const;
 
   // A prompt with room for max_new_tokens, cut on the left. FAILS: kBadInput when there is no room, or no token.
   std::vector<int32_t> encode_prompt(std::string_view context, int64_t max_new_tokens) const;

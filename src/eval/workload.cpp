@@ -52,11 +52,17 @@ Encoded encode_documents(const task::Task& task, const PromptEncoder& encoder,
   Encoded encoded;
   for (int64_t position = first; position < last; ++position) {
     try {
-      for (const task::Instance& instance : task.build(position, position + 1)) {
+      const std::string* counted = nullptr;  // the context that context_tokens belongs to
+      size_t context_tokens = 0;
+      const std::vector<task::Instance> instances = task.build(position, position + 1);
+      for (const task::Instance& instance : instances) {
         EncodedPair pair;
         switch (instance.kind) {
           case task::RequestKind::kLoglikelihood:
-            pair = encoder.encode_pair(*instance.context, instance.continuation);
+            if (std::exchange(counted, instance.context.get()) != instance.context.get()) {
+              context_tokens = encoder.count_context(*instance.context);
+            }
+            pair = encoder.encode_pair(*instance.context, instance.continuation, context_tokens);
             break;
           case task::RequestKind::kGenerateUntil:
             pair.tokens = encoder.encode_prompt(*instance.context, generation.value().max_new_tokens);
@@ -157,7 +163,8 @@ std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests
 
 int64_t longest_prompt(const TaskRequests& requests) {
   int64_t longest = 0;
-  for (size_t i = 0; i < requests.size(); ++i) longest = std::max(longest, requests.token_begin[i + 1] - requests.token_begin[i]);
+  for (size_t i = 0; i < requests.size(); ++i)
+    longest = std::max(longest, requests.token_begin[i + 1] - requests.token_begin[i]);
   return longest;
 }
 
@@ -219,7 +226,8 @@ PlannedTask plan_task(const TaskRequests& requests, const std::optional<Generati
   if (generation) {
     const int32_t slots = std::min(kGenerationSlots, generation->slots_for(longest_prompt(requests)));
     const auto plan = [&](std::span<const size_t> chosen) {
-      return engine::plan_generations(generations_of(requests, chosen, *generation), generation->settings, slots, token_budget);
+      return engine::plan_generations(generations_of(requests, chosen, *generation), generation->settings, slots,
+                                      token_budget);
     };
     planned.plan = plan(missing);
     planned.distinct_tokens = all_missing ? planned.plan.distinct_tokens : plan(distinct).distinct_tokens;
