@@ -40,13 +40,13 @@ int64_t heap_bytes(const Json& value) {
   return bytes;
 }
 
-// Of all rows of a task's split, from a sample.
+// Of all rows of a task's split and of the split that examples come from, by a sample of the former.
 int64_t document_bytes(const task::Task& task) {
   constexpr int64_t kSample = 64;
   const int64_t rows = task.n_rows(), step = std::max<int64_t>(1, rows / kSample);
   int64_t bytes = 0, looked_at = 0;
   for (int64_t row = 0; row < rows; row += step, ++looked_at) bytes += heap_bytes(task.document(row));
-  return looked_at == 0 ? 0 : bytes / looked_at * rows;
+  return looked_at == 0 ? 0 : bytes / looked_at * (rows + task.n_pool_rows());
 }
 
 double flops_per_token(const model::ModelSpec& spec) {
@@ -93,16 +93,21 @@ void Demand::add(const TaskRequests& requests, const LoadedTask& loaded, const P
   request_bytes += document_bytes(loaded.task) + static_cast<int64_t>(requests.size()) * kBytesPerRequest + token_bytes;
   transient_bytes = std::max(transient_bytes, (kCopiesWhileGathered - 1) * token_bytes);
   const int64_t generated = loaded.generation ? loaded.generation->max_new_tokens : 0;
+  int64_t longest = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
-    positions = std::max(positions, requests.token_begin[i + 1] - requests.token_begin[i] + generated);
+    longest = std::max(longest, requests.token_begin[i + 1] - requests.token_begin[i]);
   }
+  positions = std::max(positions, longest + generated);
   for (const engine::PlannedChunk& chunk : planned.plan.chunks) largest_chunk = std::max(largest_chunk, chunk.cost_tokens);
   if (!loaded.generation) {
     has_scores = true;
     return;
   }
+  // The largest chunk has an eighth of the prompts, or up to eight where there are few (engine::plan_generations).
   const auto prompts = static_cast<int64_t>(requests.size());
-  generation_paths = std::max(generation_paths, std::min<int64_t>(kGenerationSlots, prompts));
+  const int64_t in_a_chunk = std::max(prompts / 8, std::min<int64_t>(8, (prompts + 1) / 2));
+  const int64_t slots = std::min(kGenerationSlots, loaded.generation->slots_for(longest));
+  generation_paths = std::max(generation_paths, std::min(slots, in_a_chunk));
 }
 
 RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation& rank, bool is_root, int64_t token_budget,

@@ -63,6 +63,9 @@ class Task {
   int64_t n_rows() const { return static_cast<int64_t>(documents_.rows.size()); }
   const std::vector<int64_t>& evaluated_rows() const { return evaluated_; }
 
+  // Rows from which examples are drawn; 0 for prompts without any.
+  int64_t n_pool_rows() const { return static_cast<int64_t>(pool_.size()); }
+
   const Json& document(int64_t row) const { return documents_.rows[static_cast<size_t>(row)]; }
 
   // doc_to_target: text, index or list; its python::str is what the harness logs as `target` and hashes.
