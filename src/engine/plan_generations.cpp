@@ -13,8 +13,10 @@ using Sequence = std::span<const int32_t>;
 
 // Chunks become smaller towards the end, so that the lanes end together: each takes this part of what is left.
 constexpr size_t kPartOfTheRest = 8;
-// Fewer prompts than this would leave too few rows in a step.
+// Fewer prompts than this would leave too few rows in a step; a short list is still cut in two.
 constexpr size_t kFewestPrompts = 8;
+// A border moves to save so many tokens; for fewer, equal chunks are worth more.
+constexpr int64_t kWorthMoving = 8;
 // A shorter run is no trunk: computing it again costs less than a prefix of its own, which other workers would not hold.
 constexpr int32_t kShortestTrunkRun = 64;
 
@@ -57,7 +59,8 @@ class GenerationPlanner {
   // Where the chunk that begins at `begin` ends: within a quarter of the wanted size, where neighbours share least.
   size_t chunk_end(size_t begin) const {
     const size_t rest = trie_.order.size() - begin;
-    const size_t most = std::clamp(rest / kPartOfTheRest, kFewestPrompts, static_cast<size_t>(slots_) * 4);
+    const size_t fewest = std::clamp<size_t>((trie_.order.size() + 1) / 2, 1, kFewestPrompts);
+    const size_t most = std::clamp(rest / kPartOfTheRest, fewest, std::max(fewest, static_cast<size_t>(slots_) * 4));
     size_t end = begin;
     int64_t tokens = 0;
     for (; end < trie_.order.size() && end - begin < most; ++end) {
@@ -71,7 +74,7 @@ class GenerationPlanner {
     int64_t least_shared = shared_with_previous(end);
     const auto consider = [&](size_t i) {
       const int64_t shared = i < trie_.order.size() ? shared_with_previous(i) : 0;
-      if (shared >= least_shared) return;
+      if (shared + kWorthMoving > least_shared) return;
       least_shared = shared;
       best = i;
     };
