@@ -16,6 +16,8 @@ class ConfigReader {
 
   const std::string& where() const { return where_; }
   bool has(const char* key) const;
+  // Also when it is null.
+  bool mentions(const char* key) const { return config_.contains(key); }
   // FAIL (kBadInput, naming the key): missing without a fallback, of another type, outside [lowest, highest].
   int64_t integer(const char* key, int64_t lowest, int64_t highest) const;
   int64_t integer_or(const char* key, int64_t fallback, int64_t lowest, int64_t highest) const;

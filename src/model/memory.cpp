@@ -29,9 +29,10 @@ int64_t resident_bytes(const TensorRow& row, const ModelSpec& spec, const RankSh
   const std::vector<int64_t> shape = shard_shape(row, shard_slice(row, spec, shard));
   if (shape.size() != 2) return elements(shape) * kFloatBytes;
   if (row.slot == Slot::kEmbedding && !spec.tied_head) return elements(shape) * bytes_of(dtype);
-  const int64_t query = shard.query_heads.size() * spec.head_dim, key = shard.kv_heads.size() * spec.head_dim;
-  const int64_t columns = row.slot == Slot::kQueryKeyValue ? in_panels(query) + 2 * in_panels(key) : in_panels(shape[0]);
-  return columns * shape[1] * bytes_of(dtype);
+  if (row.slot == Slot::kPosition || row.slot == Slot::kQueryNorm || row.slot == Slot::kKeyNorm) {
+    return elements(shape) * kFloatBytes;
+  }
+  return in_panels(shape[0]) * shape[1] * bytes_of(dtype);
 }
 
 // run_block's tensors. The residual, a norm's output, the attention's output, their sum and a linear's output are alive
@@ -40,8 +41,12 @@ int64_t activation_floats_per_row(const ModelSpec& spec, const RankShard& shard,
   const int64_t query = shard.query_heads.size() * spec.head_dim;
   const int64_t key = shard.kv_heads.size() * spec.head_dim;
   const int64_t in_attention = 3 * spec.hidden + 2 * query + 2 * key;
-  const int64_t in_mlp = 5 * spec.hidden + (spec.gated_mlp() ? 3 : 2) * shard.mlp.size();
-  return std::max(in_attention, in_mlp) + (tp > 1 ? 2 * spec.hidden : 0);
+  const int64_t wide = spec.gated_mlp ? 3 : 2;
+  const int64_t in_mlp = 5 * spec.hidden + wide * std::max(shard.mlp.size(), shard.shared_mlp.size());
+  // One expert's tokens at a time, at most all of them, beside the sum.
+  const int64_t in_experts = 8 * spec.hidden + wide * shard.expert_mlp.size() + 2 * spec.experts.count;
+  const bool has_experts = spec.experts.count > 0;
+  return std::max({in_attention, in_mlp, has_experts ? in_experts : 0}) + (tp > 1 ? 2 * spec.hidden : 0);
 }
 
 }  // namespace
@@ -57,7 +62,9 @@ LaneBytes PlaceMemory::of_lane(const LaneWork& work) const {
 PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype, int64_t positions) {
   const RankShard& shard = plan.ranks[static_cast<size_t>(tp_rank)];
   PlaceMemory memory;
-  memory.weight_bytes = 2 * (positions == 0 ? spec.max_positions : positions) * (spec.rotary.dims / 2) * kFloatBytes;
+  const int64_t table_rows = positions == 0 ? spec.max_positions : positions;
+  for (const RotarySpec& rotary : spec.rotaries) memory.weight_bytes += table_rows * rotary.dims * kFloatBytes;
+  if (spec.alibi != Alibi::kNone) memory.weight_bytes += shard.query_heads.size() * table_rows * kFloatBytes;
   for (const TensorRow& row : make_tensor_table(spec)) {
     const int64_t bytes = resident_bytes(row, spec, shard, dtype);
     memory.weight_bytes += bytes;

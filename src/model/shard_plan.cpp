@@ -40,7 +40,7 @@ void assign_heads(const ModelSpec& spec, ShardPlan& plan) {
 int64_t attention_parameters(const ModelSpec& spec, const RankShard& shard) {
   return 2 * (shard.query_heads.size() + shard.kv_heads.size()) * spec.head_dim * spec.hidden;
 }
-int64_t mlp_column_parameters(const ModelSpec& spec) { return (spec.gated_mlp() ? 3 : 2) * spec.hidden; }
+int64_t mlp_column_parameters(const ModelSpec& spec) { return (spec.gated_mlp ? 3 : 2) * spec.hidden; }
 
 // Ranks whose attention alone is above the common level get no columns; the others share what makes
 // a_r + c I_r = level. Units of `granule` columns, by largest remainder, ties to the higher rank.
@@ -82,16 +82,19 @@ ShardPlan make_shard_plan(const ModelSpec& spec, int tp, int64_t granule) {
   assign_heads(spec, plan);
   std::vector<int64_t> attention;
   for (const RankShard& shard : plan.ranks) attention.push_back(attention_parameters(spec, shard));
-  const std::vector<int64_t> columns =
-      balanced_columns(attention, mlp_column_parameters(spec), spec.mlp, std::gcd(spec.mlp, granule));
+  const auto assign = [&](int64_t width, int64_t column, Range RankShard::* range) {
+    const std::vector<int64_t> columns = balanced_columns(attention, column, width, std::gcd(width, granule));
+    int64_t begin = 0;
+    for (size_t rank = 0; rank < plan.ranks.size(); begin += columns[rank++]) {
+      plan.ranks[rank].*range = {begin, begin + columns[rank]};
+    }
+    EVALMPI_CHECK(begin == width);
+  };
+  assign(spec.mlp, mlp_column_parameters(spec), &RankShard::mlp);
+  if (spec.experts.count > 0) assign(spec.experts.mlp, spec.experts.count * 3 * spec.hidden, &RankShard::expert_mlp);
+  if (spec.experts.shared_mlp > 0) assign(spec.experts.shared_mlp, 3 * spec.hidden, &RankShard::shared_mlp);
   const std::vector<Range> vocab = equal_ranges(spec.vocab, tp);
-  int64_t begin = 0;
-  for (size_t rank = 0; rank < plan.ranks.size(); ++rank) {
-    plan.ranks[rank].mlp = {begin, begin + columns[rank]};
-    plan.ranks[rank].vocab = vocab[rank];
-    begin += columns[rank];
-  }
-  EVALMPI_CHECK(begin == spec.mlp);
+  for (size_t rank = 0; rank < plan.ranks.size(); ++rank) plan.ranks[rank].vocab = vocab[rank];
   return plan;
 }
 

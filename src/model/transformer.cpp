@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +15,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/model/weights.h"
 #include "evalmpi/ops/elementwise.h"
+#include "evalmpi/ops/experts.h"
 #include "evalmpi/ops/head.h"
 
 namespace evalmpi::model {
@@ -31,57 +34,138 @@ at::Tensor normalise(const ModelSpec& spec, const Norm& norm, const at::Tensor& 
 
 at::Tensor plus(const at::Tensor& x_TD, const at::Tensor& bias_D) { return bias_D.defined() ? x_TD.add(bias_D) : x_TD; }
 
+at::Tensor times(const at::Tensor& x_TD, double factor) { return factor == 1 ? x_TD : x_TD.mul(factor); }
+
 // What one call of run_layers works on.
 struct Block {
   const Weights& weights;
   const Segment& segment;
   at::Tensor positions_T;
   ops::KeyValueStore& store;
+  comm::Communicator& tp;
   int64_t layer = 0;
+
+  const ModelSpec& spec() const { return weights.spec; }
+  const LayerSpec& layer_spec() const { return weights.spec.layer[static_cast<size_t>(layer)]; }
 };
 
+at::Tensor clipped(const at::Tensor& x_TK, double limit) { return limit == 0 ? x_TK : x_TK.clamp(-limit, limit); }
+
+// x_TK: queries or keys of this place's heads, of `all_heads` over all places.
+at::Tensor normalise_heads(const Block& block, const Norm& norm, const at::Tensor& x_TK, int64_t all_heads) {
+  const ModelSpec& spec = block.spec();
+  const int64_t H = spec.head_dim;
+  switch (spec.query_key_norm) {
+    case QueryKeyNorm::kNone: return x_TK;
+    case QueryKeyNorm::kHead: return normalise(spec, norm, x_TK.view({-1, H})).view(x_TK.sizes());
+    case QueryKeyNorm::kEachHead: {
+      // Normalised without a weight, then each head with its own.
+      const at::Tensor ones = at::ones({H}, x_TK.options());
+      const at::Tensor plain = ops::layer_norm(x_TK.view({-1, H}), ones, at::Tensor(), spec.norm_eps);
+      return plain.view({x_TK.size(0), -1, H}).mul(norm.weight_D).view(x_TK.sizes());
+    }
+    case QueryKeyNorm::kAll: {
+      const at::Tensor squares_T1 = block.tp.all_reduce_sum(ops::square_sums(x_TK));
+      return ops::rms_norm_of(x_TK, squares_T1, all_heads * H, norm.weight_D, spec.norm_eps);
+    }
+  }
+  fail(ExitCode::kInternal, "no such norm of queries and keys");
+}
+
+at::Tensor with_positions(const Block& block, const at::Tensor& x_TNH) {
+  const int rotary = block.layer_spec().rotary;
+  return rotary < 0 ? x_TNH
+                    : ops::rotary(x_TNH, block.positions_T, block.weights.rotaries[static_cast<size_t>(rotary)]);
+}
+
 at::Tensor heads_view(const at::Tensor& x_TK, int64_t heads, int64_t head_dim) {
-  return x_TK.view({x_TK.size(0), heads, head_dim});
+  return x_TK.contiguous().view({x_TK.size(0), heads, head_dim});
 }
 
 // This place's part of the sum over tp; the output's bias is not in it.
 at::Tensor attention_part(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
-  const Weights& weights = block.weights;
-  const ModelSpec& spec = weights.spec;
-  const RankShard& shard = weights.shard;
-  const int64_t G = shard.kv_heads.size();
-  const at::Tensor q_TNH = ops::rotary(heads_view(layer.query(x_TD), shard.query_heads.size(), spec.head_dim),
-                                       block.positions_T, weights.rotary_cos_PR, weights.rotary_sin_PR);
-  const at::Tensor k_TGH = ops::rotary(heads_view(layer.key(x_TD), G, spec.head_dim), block.positions_T,
-                                       weights.rotary_cos_PR, weights.rotary_sin_PR);
-  const at::Tensor v_TGH = heads_view(layer.value(x_TD), G, spec.head_dim);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
-  const at::Tensor mixed = ops::attention(q_TNH, k_TGH, v_TGH, block.segment.spans, block.store, block.layer,
-                                          shard.kv_head_of_query, scale, spec.sliding_window);
-  return layer.attention_out(mixed);
+  const ModelSpec& spec = block.spec();
+  const RankShard& shard = block.weights.shard;
+  const int64_t N = shard.query_heads.size(), G = shard.kv_heads.size(), H = spec.head_dim;
+  const double clip = spec.query_key_value_clip;
+  const at::Tensor q_TK = normalise_heads(block, layer.query_norm, clipped(layer.query(x_TD), clip), spec.heads);
+  const at::Tensor k_TK = normalise_heads(block, layer.key_norm, clipped(layer.key(x_TD), clip), spec.kv_heads);
+  const at::Tensor q_TNH = with_positions(block, heads_view(q_TK, N, H));
+  const at::Tensor k_TGH = with_positions(block, heads_view(k_TK, G, H));
+  const at::Tensor v_TGH = heads_view(clipped(layer.value(x_TD), clip), G, H);
+  const ops::AttentionRule rule{.scale = spec.attention_scale,
+                                .window = block.layer_spec().sliding_window,
+                                .soft_cap = spec.attention_soft_cap,
+                                .bias_NP = block.weights.alibi_NP,
+                                .sink_N = {}};
+  return layer.attention_out(ops::attention(q_TNH, k_TGH, v_TGH, block.segment.spans, block.store, block.layer,
+                                            shard.kv_head_of_query, rule));
 }
 
-at::Tensor mlp_part(const ModelSpec& spec, const LayerWeights& layer, const at::Tensor& x_TD) {
-  switch (spec.mlp_kind) {
-    case MlpKind::kGatedSilu: return layer.down(ops::silu_mul(layer.gate(x_TD), layer.up(x_TD)));
-    case MlpKind::kGeluErf: return layer.down(ops::gelu(layer.up(x_TD), ops::Gelu::kErf));
-    case MlpKind::kGeluTanh: return layer.down(ops::gelu(layer.up(x_TD), ops::Gelu::kTanh));
-  }
-  fail(ExitCode::kInternal, "no such MLP");
+at::Tensor run_mlp(const ModelSpec& spec, const Mlp& mlp, const at::Tensor& x_TD) {
+  if (spec.gated_mlp) return mlp.down(ops::activate_mul(spec.activation, mlp.gate(x_TD), mlp.up(x_TD)));
+  return mlp.down(ops::activate(spec.activation, mlp.up(x_TD)));
 }
 
-at::Tensor run_block(const Block& block, const LayerWeights& layer, const at::Tensor& hidden_TD,
-                     comm::Communicator& tp) {
-  const ModelSpec& spec = block.weights.spec;
-  const at::Tensor attended_TD = attention_part(block, layer, normalise(spec, layer.attention_norm, hidden_TD));
-  if (spec.parallel_residual) {
-    const at::Tensor mlp_TD = mlp_part(spec, layer, normalise(spec, layer.mlp_norm, hidden_TD));
-    const at::Tensor both_TD = tp.all_reduce_sum(attended_TD.add(mlp_TD));
-    return hidden_TD.add(plus(plus(both_TD, layer.attention_out_bias_D), layer.down_bias_D));
+// This place's part of the experts' weighted sum: each expert on its tokens, added in ascending order of experts.
+at::Tensor run_experts(const ModelSpec& spec, const LayerWeights& layer, const at::Tensor& x_TD) {
+  const ops::Routes routes = ops::route(layer.router(x_TD), spec.experts.per_token, spec.experts.renormalise);
+  at::Tensor sum_TD = at::zeros_like(x_TD);
+  for (size_t expert = 0; expert < layer.experts.size(); ++expert) {
+    const ops::ExpertRows& rows = routes.of_expert[expert];
+    if (rows.rows_R.numel() == 0) continue;
+    const at::Tensor y_RD = run_mlp(spec, layer.experts[expert], x_TD.index_select(0, rows.rows_R));
+    sum_TD = sum_TD.index_add(0, rows.rows_R, y_RD.mul(rows.weights_R1));
   }
-  const at::Tensor middle_TD = hidden_TD.add(plus(tp.all_reduce_sum(attended_TD), layer.attention_out_bias_D));
-  const at::Tensor mlp_TD = mlp_part(spec, layer, normalise(spec, layer.mlp_norm, middle_TD));
-  return middle_TD.add(plus(tp.all_reduce_sum(mlp_TD), layer.down_bias_D));
+  if (spec.experts.shared_mlp == 0) return sum_TD;
+  const at::Tensor shared_TD = run_mlp(spec, layer.shared, x_TD);
+  return sum_TD.add(spec.experts.has_shared_gate ? shared_TD.mul(ops::sigmoid(layer.shared_router(x_TD))) : shared_TD);
+}
+
+at::Tensor mlp_part(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
+  return block.layer_spec().has_experts ? run_experts(block.spec(), layer, x_TD)
+                                        : run_mlp(block.spec(), layer.mlp, x_TD);
+}
+
+at::Tensor run_parallel(const Block& block, const LayerWeights& layer, const at::Tensor& hidden_TD) {
+  const ModelSpec& spec = block.spec();
+  const at::Tensor normed_TD = normalise(spec, layer.attention_norm, hidden_TD);
+  const at::Tensor for_mlp_TD = spec.parallel_shares_norm ? normed_TD : normalise(spec, layer.mlp_norm, hidden_TD);
+  const at::Tensor both_TD =
+      block.tp.all_reduce_sum(attention_part(block, layer, normed_TD).add(mlp_part(block, layer, for_mlp_TD)));
+  return hidden_TD.add(times(plus(plus(both_TD, layer.attention_out_bias_D), layer.down_bias_D), spec.residual_scale));
+}
+
+at::Tensor run_block(const Block& block, const LayerWeights& layer, const at::Tensor& hidden_TD) {
+  const ModelSpec& spec = block.spec();
+  if (spec.parallel_residual) return run_parallel(block, layer, hidden_TD);
+  const auto before = [&](const Norm& norm, const at::Tensor& x_TD) {
+    return spec.norm_before ? normalise(spec, norm, x_TD) : x_TD;
+  };
+  // What a half adds to the residual.
+  const auto finished = [&](const at::Tensor& part_TD, const at::Tensor& bias_D, const Norm& norm) {
+    const at::Tensor whole_TD = plus(block.tp.all_reduce_sum(part_TD), bias_D);
+    return times(spec.norm_after ? normalise(spec, norm, whole_TD) : whole_TD, spec.residual_scale);
+  };
+  const at::Tensor attended_TD = attention_part(block, layer, before(layer.attention_norm, hidden_TD));
+  const at::Tensor middle_TD =
+      hidden_TD.add(finished(attended_TD, layer.attention_out_bias_D, layer.attention_post_norm));
+  const at::Tensor mlp_TD = mlp_part(block, layer, before(layer.mlp_norm, middle_TD));
+  return middle_TD.add(finished(mlp_TD, layer.down_bias_D, layer.mlp_post_norm));
+}
+
+// Returns the length of the longest sequence.
+int64_t check_positions(std::span<const int32_t> positions, int64_t limit) {
+  int64_t longest = 0;
+  for (const int32_t position : positions) longest = std::max(longest, int64_t{position} + 1);
+  if (longest > limit) {
+    fail(ExitCode::kBadInput, "a sequence of {} tokens is longer than the model's {} positions", longest, limit);
+  }
+  return longest;
+}
+
+ops::LogitRule logit_rule(const Weights& weights) {
+  return {.bias_V = weights.head_bias_V, .scale = weights.spec.logit_scale, .soft_cap = weights.spec.logit_soft_cap};
 }
 
 void check_token(int32_t id, const ModelSpec& spec) {
@@ -166,34 +250,34 @@ const ModelSpec& Transformer::spec() const { return weights_->spec; }
 const Weights& Transformer::weights() const { return *weights_; }
 
 ops::KeyValueStore Transformer::make_key_value_store(int64_t paths) const {
-  return ops::KeyValueStore(spec().layers, paths, weights_->shard.kv_heads.size(), spec().head_dim);
+  return ops::KeyValueStore(spec().layers, paths, weights_->shard.kv_heads.size(), spec().head_dim,
+                            spec().head_dim);
 }
 
 at::Tensor Transformer::embed(const Segment& segment, comm::Communicator& tp) const {
   for (const int32_t id : segment.ids) check_token(id, spec());
   const at::Tensor ids_T = borrow(segment.ids);
   const int64_t first_id = weights_->shard.vocab.begin;
-  return tp.all_reduce_sum(spec().tied_head ? ops::embedding(weights_->head_VD, ids_T, first_id)
-                                            : ops::embedding(weights_->embedding_VD, ids_T, first_id));
+  at::Tensor x_TD = tp.all_reduce_sum(spec().tied_head ? ops::embedding(weights_->head_VD, ids_T, first_id)
+                                                       : ops::embedding(weights_->embedding_VD, ids_T, first_id));
+  x_TD = times(x_TD, spec().embedding_scale);
+  if (weights_->position_PD.defined()) {
+    check_positions(segment.positions, weights_->positions);
+    x_TD = x_TD.add(
+        weights_->position_PD.index_select(0, borrow(segment.positions).add(spec().learned_position_offset)));
+  }
+  return spec().embedding_norm ? normalise(spec(), weights_->embedding_norm, x_TD) : x_TD;
 }
 
 at::Tensor Transformer::run_layers(at::Tensor hidden_TD, const Segment& segment, int64_t first, int64_t last,
                                    ops::KeyValueStore& store, comm::Communicator& tp) const {
   EVALMPI_CHECK(0 <= first && first <= last && last <= spec().layers);
   EVALMPI_CHECK(segment.positions.size() == segment.ids.size());
-  int64_t positions = 0;
-  for (const ops::AttentionSpan& span : segment.spans) {
-    positions = std::max(positions, static_cast<int64_t>(span.start) + span.length);
-  }
-  if (positions > weights_->rotary_cos_PR.size(0)) {
-    fail(ExitCode::kBadInput, "a sequence of {} tokens is longer than the model's {} positions", positions,
-         weights_->rotary_cos_PR.size(0));
-  }
-  store.reserve(positions);
-  Block block{*weights_, segment, borrow(segment.positions), store};
+  store.reserve(check_positions(segment.positions, weights_->positions));
+  Block block{*weights_, segment, borrow(segment.positions), store, tp};
   for (block.layer = first; block.layer < last; ++block.layer) {
     const LayerHandle layer = weights_->acquire(block.layer);
-    hidden_TD = run_block(block, *layer, hidden_TD, tp);
+    hidden_TD = run_block(block, *layer, hidden_TD);
   }
   return hidden_TD;
 }
@@ -205,7 +289,8 @@ HeadResult Transformer::head(const at::Tensor& hidden_TD, std::span<const int32_
   for (const int32_t token : token_of_target) check_token(token, spec());
   const at::Tensor rows_RD = normalise(spec(), weights_->final_norm, hidden_TD.index_select(0, borrow(rows_R)));
   const ops::HeadPartial mine =
-      ops::head(rows_RD, weights_->head_VD, at::Tensor(), weights_->shard.vocab.begin, row_of_target, token_of_target);
+      ops::head(rows_RD, weights_->head_VD, logit_rule(*weights_), weights_->shard.vocab.begin, row_of_target,
+                token_of_target);
   const std::vector<ops::HeadPartial> partials = exchange(mine, tp);
   std::vector<CombinedRow> rows;
   for (size_t row = 0; row < rows_R.size(); ++row) rows.push_back(combine_row(partials, row));
@@ -224,7 +309,7 @@ HeadResult Transformer::head(const at::Tensor& hidden_TD, std::span<const int32_
 at::Tensor Transformer::logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R,
                                comm::Communicator& tp) const {
   const at::Tensor rows_RD = normalise(spec(), weights_->final_norm, hidden_TD.index_select(0, borrow(rows_R)));
-  const at::Tensor mine_RV = ops::linear(rows_RD, weights_->head_VD, at::Tensor()).contiguous();
+  const at::Tensor mine_RV = ops::logits(rows_RD, weights_->head_VD, logit_rule(*weights_));
   const auto rows = static_cast<int64_t>(rows_R.size());
   const at::Tensor all_RV = at::empty({rows, spec().vocab}, mine_RV.options());
   float* const all = all_RV.data_ptr<float>();

@@ -1,9 +1,12 @@
 #include "evalmpi/model/weights.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <set>
+#include <string>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/log.h"
@@ -59,28 +62,48 @@ class Loader {
 
   void load() {
     weights_.layers.resize(static_cast<size_t>(weights_.spec.layers));
+    for (int64_t i = 0; i < weights_.spec.layers; ++i) {
+      const auto at = static_cast<size_t>(i);
+      if (weights_.spec.layer[at].has_experts) {
+        weights_.layers[at].experts.resize(static_cast<size_t>(weights_.spec.experts.count));
+      }
+    }
+    if (!weights_.spec.norm_has_weight) set_weightless_norms();
     warn_of_strangers();
     const uint64_t total_bytes = total();
     for (const TensorRow& row : table_) {
-      const Slice slice = shard_slice(row, weights_.spec, weights_.shard);
-      const at::Tensor shard = checkpoint_.read(row.source_name, row.shape, slice.dim, slice.ranges);
-      check_finite(shard, checkpoint_.where(row.source_name));
+      const std::string name = name_in_files(row);
+      const at::Tensor shard = read_shard(row, name);
+      check_finite(shard, checkpoint_.where(name));
       if (row.layer < 0) {
         place_outside(row, shard);
       } else {
         place_in_layer(row, shard, weights_.layers[static_cast<size_t>(row.layer)]);
       }
-      checkpoint_.forget(row.source_name);
+      checkpoint_.forget(name);
       if (options_.progress) options_.progress(checkpoint_.bytes_read(), total_bytes);
     }
     weights_.bytes_read = checkpoint_.bytes_read();
   }
 
  private:
+  // Checkpoints of a family's bare model lack the first part of each name.
+  std::string name_in_files(const TensorRow& row) const {
+    const std::string bare = row.source_name.substr(row.source_name.find('.') + 1);
+    const bool is_bare = checkpoint_.find(row.source_name) == nullptr && checkpoint_.find(bare) != nullptr;
+    return is_bare ? bare : row.source_name;
+  }
+
+  at::Tensor read_shard(const TensorRow& row, const std::string& name) const {
+    const Slice slice = source_slice(row, shard_slice(row, weights_.spec, weights_.shard));
+    const at::Tensor shard = checkpoint_.read(name, row.source.shape, slice.dim, slice.ranges);
+    return row.source.is_transposed ? shard.t() : shard;
+  }
+
   // Tensors that the model does not use: a sign of a wrong config.json, but also of harmless leftovers.
   void warn_of_strangers() const {
-    std::set<std::string_view> known;
-    for (const TensorRow& row : table_) known.insert(row.source_name);
+    std::set<std::string> known;
+    for (const TensorRow& row : table_) known.insert(name_in_files(row));
     size_t strangers = 0;
     std::string example;
     for (const auto& [name, entry] : checkpoint_.tensors()) {
@@ -96,10 +119,10 @@ class Loader {
   uint64_t total() const {
     uint64_t bytes = 0;
     for (const TensorRow& row : table_) {
-      const TensorEntry* entry = checkpoint_.find(row.source_name);
+      const TensorEntry* entry = checkpoint_.find(name_in_files(row));
       if (entry == nullptr) continue;
-      const Slice slice = shard_slice(row, weights_.spec, weights_.shard);
-      const auto size = static_cast<uint64_t>(row.shape[static_cast<size_t>(slice.dim)]);
+      const Slice slice = source_slice(row, shard_slice(row, weights_.spec, weights_.shard));
+      const auto size = static_cast<uint64_t>(row.source.shape[static_cast<size_t>(slice.dim)]);
       bytes += entry->bytes.size() / size * static_cast<uint64_t>(slice.size());
     }
     return bytes;
@@ -124,16 +147,19 @@ class Loader {
     }
   }
 
-  static void set_norm(Norm& norm, Part part, const at::Tensor& whole) {
-    (part == Part::kBias ? norm.bias_D : norm.weight_D) = owned(whole, at::kFloat);
+  void set_norm(Norm& norm, Part part, const at::Tensor& shard) const {
+    (part == Part::kBias ? norm.bias_D : norm.weight_D) = owned(shard, at::kFloat);
+    if (part == Part::kWeight) norm.weight_D.add_(weights_.spec.norm_weight_offset);
   }
 
-  void set_fused(LayerWeights& layer, Part part, const at::Tensor& shard) const {
-    const int64_t query_rows = weights_.shard.query_heads.size() * weights_.spec.head_dim;
-    const int64_t kv_rows = weights_.shard.kv_heads.size() * weights_.spec.head_dim;
-    set_linear(layer.query, part, shard.narrow(0, 0, query_rows));
-    set_linear(layer.key, part, shard.narrow(0, query_rows, kv_rows));
-    set_linear(layer.value, part, shard.narrow(0, query_rows + kv_rows, kv_rows));
+  // Norms without weights have the weight 1.
+  void set_weightless_norms() {
+    const auto ones = [&] { return at::ones({weights_.spec.hidden}, at::kFloat); };
+    weights_.final_norm.weight_D = ones();
+    for (LayerWeights& layer : weights_.layers) {
+      layer.attention_norm.weight_D = ones();
+      layer.mlp_norm.weight_D = ones();
+    }
   }
 
   void place_outside(const TensorRow& row, const at::Tensor& shard) const {
@@ -145,26 +171,45 @@ class Loader {
           weights_.embedding_VD = owned(shard, shard.scalar_type());
         }
         break;
+      case Slot::kPosition: weights_.position_PD = owned(shard, at::kFloat); break;
+      case Slot::kEmbeddingNorm: set_norm(weights_.embedding_norm, row.part, shard); break;
       case Slot::kFinalNorm: set_norm(weights_.final_norm, row.part, shard); break;
-      case Slot::kHead: weights_.head_VD = ops::PackedLinear::pack(shard); break;
+      case Slot::kHead:
+        if (row.part == Part::kBias) {
+          weights_.head_bias_V = owned(shard, at::kFloat);
+        } else {
+          weights_.head_VD = ops::PackedLinear::pack(shard);
+        }
+        break;
       default: fail(ExitCode::kInternal, "{}: not outside the layers", row.name);
     }
   }
 
   void place_in_layer(const TensorRow& row, const at::Tensor& shard, LayerWeights& layer) const {
+    Mlp* const expert = row.expert < 0 ? nullptr : &layer.experts.at(static_cast<size_t>(row.expert));
     switch (row.slot) {
-      case Slot::kAttentionNorm: set_norm(layer.attention_norm, row.part, shard); break;
-      case Slot::kQuery: set_linear(layer.query, row.part, shard); break;
-      case Slot::kKey: set_linear(layer.key, row.part, shard); break;
-      case Slot::kValue: set_linear(layer.value, row.part, shard); break;
-      case Slot::kQueryKeyValue: set_fused(layer, row.part, shard); break;
+      case Slot::kAttentionNorm: return set_norm(layer.attention_norm, row.part, shard);
+      case Slot::kQuery: return set_linear(layer.query, row.part, shard);
+      case Slot::kKey: return set_linear(layer.key, row.part, shard);
+      case Slot::kValue: return set_linear(layer.value, row.part, shard);
+      case Slot::kQueryNorm: return set_norm(layer.query_norm, row.part, shard);
+      case Slot::kKeyNorm: return set_norm(layer.key_norm, row.part, shard);
       case Slot::kAttentionOut:
-        set_reduced_linear(layer.attention_out, layer.attention_out_bias_D, row.part, shard);
-        break;
-      case Slot::kMlpNorm: set_norm(layer.mlp_norm, row.part, shard); break;
-      case Slot::kGate: set_linear(layer.gate, row.part, shard); break;
-      case Slot::kUp: set_linear(layer.up, row.part, shard); break;
-      case Slot::kDown: set_reduced_linear(layer.down, layer.down_bias_D, row.part, shard); break;
+        return set_reduced_linear(layer.attention_out, layer.attention_out_bias_D, row.part, shard);
+      case Slot::kAttentionPostNorm: return set_norm(layer.attention_post_norm, row.part, shard);
+      case Slot::kMlpNorm: return set_norm(layer.mlp_norm, row.part, shard);
+      case Slot::kGate: return set_linear(layer.mlp.gate, row.part, shard);
+      case Slot::kUp: return set_linear(layer.mlp.up, row.part, shard);
+      case Slot::kDown: return set_reduced_linear(layer.mlp.down, layer.down_bias_D, row.part, shard);
+      case Slot::kRouter: return set_linear(layer.router, row.part, shard);
+      case Slot::kExpertGate: return set_linear(expert->gate, row.part, shard);
+      case Slot::kExpertUp: return set_linear(expert->up, row.part, shard);
+      case Slot::kExpertDown: return set_linear(expert->down, row.part, shard);
+      case Slot::kSharedRouter: return set_linear(layer.shared_router, row.part, shard);
+      case Slot::kSharedGate: return set_linear(layer.shared.gate, row.part, shard);
+      case Slot::kSharedUp: return set_linear(layer.shared.up, row.part, shard);
+      case Slot::kSharedDown: return set_linear(layer.shared.down, row.part, shard);
+      case Slot::kMlpPostNorm: return set_norm(layer.mlp_post_norm, row.part, shard);
       default: fail(ExitCode::kInternal, "{}: not in a layer", row.name);
     }
   }
@@ -192,19 +237,45 @@ int64_t Linear::bytes() const {
   return bytes_of_tensor(bias) + (packed ? packed->bytes() : bytes_of_tensor(std::get<at::Tensor>(weight)));
 }
 
-int64_t Weights::bytes() const {
-  int64_t total = bytes_of_tensor(embedding_VD) + bytes_of_norm(final_norm) + head_VD.bytes() +
-                  bytes_of_tensor(rotary_cos_PR) + bytes_of_tensor(rotary_sin_PR);
-  for (const LayerWeights& layer : layers) {
-    total += bytes_of_norm(layer.attention_norm) + bytes_of_norm(layer.mlp_norm);
-    total += bytes_of_tensor(layer.attention_out_bias_D) + bytes_of_tensor(layer.down_bias_D);
-    for (const Linear* linear :
-         {&layer.query, &layer.key, &layer.value, &layer.attention_out, &layer.gate, &layer.up, &layer.down}) {
-      total += linear->bytes();
-    }
+int64_t Mlp::bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
+
+int64_t LayerWeights::bytes() const {
+  int64_t total = bytes_of_tensor(attention_out_bias_D) + bytes_of_tensor(down_bias_D) + mlp.bytes() + shared.bytes();
+  for (const Norm* norm :
+       {&attention_norm, &query_norm, &key_norm, &attention_post_norm, &mlp_norm, &mlp_post_norm}) {
+    total += bytes_of_norm(*norm);
   }
+  for (const Linear* linear : {&query, &key, &value, &attention_out, &router, &shared_router}) total += linear->bytes();
+  for (const Mlp& expert : experts) total += expert.bytes();
   return total;
 }
+
+int64_t Weights::bytes() const {
+  int64_t total = bytes_of_tensor(embedding_VD) + bytes_of_tensor(position_PD) + bytes_of_norm(embedding_norm) +
+                  bytes_of_norm(final_norm) + head_VD.bytes() + bytes_of_tensor(head_bias_V) + bytes_of_tensor(alibi_NP);
+  for (const ops::RotaryTable& table : rotaries) total += bytes_of_tensor(table.cos_PR) + bytes_of_tensor(table.sin_PR);
+  for (const LayerWeights& layer : layers) total += layer.bytes();
+  return total;
+}
+
+namespace {
+
+void make_position_tables(const std::filesystem::path& folder, Weights& weights) {
+  const ModelSpec& spec = weights.spec;
+  const int64_t most = std::max(spec.head_dim, weights.shard.query_heads.size());
+  if (weights.positions > kMaxRotaryElements / most) {
+    fail(ExitCode::kBadInput, "{}: tables for {} positions are too large; ask for a shorter maximum length",
+         folder.string(), weights.positions);
+  }
+  for (const RotarySpec& rotary : spec.rotaries) {
+    weights.rotaries.push_back(make_rotary_table(rotary, weights.positions));
+  }
+  if (spec.alibi != Alibi::kNone) {
+    weights.alibi_NP = make_alibi(spec, weights.shard.query_heads, weights.positions);
+  }
+}
+
+}  // namespace
 
 std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder, const ModelSpec& spec,
                                             const ShardPlan& plan, int tp_rank, const LoadOptions& options) {
@@ -214,14 +285,8 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder,
   weights->spec = spec;
   weights->shard = plan.ranks[static_cast<size_t>(tp_rank)];
   Loader(folder, *weights, options).load();
-  const int64_t positions = options.max_positions == 0 ? spec.max_positions : options.max_positions;
-  if (positions > kMaxRotaryElements / spec.rotary.dims) {
-    fail(ExitCode::kBadInput, "{}: rotary tables for {} positions are too large; ask for a shorter maximum length",
-         folder.string(), positions);
-  }
-  const RotaryTables tables = make_rotary_tables(spec.rotary, positions);
-  weights->rotary_cos_PR = tables.cos_PR;
-  weights->rotary_sin_PR = tables.sin_PR;
+  weights->positions = options.max_positions == 0 ? spec.max_positions : options.max_positions;
+  make_position_tables(folder, *weights);
   return weights;
 }
 

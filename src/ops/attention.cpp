@@ -20,7 +20,7 @@ struct LayerStorage {
 };
 
 struct KeyValueStore::Storage {
-  int64_t paths, kv_heads, head_dim, value_step;
+  int64_t paths, kv_heads, head_dim, value_dim, value_step;
   int64_t capacity = 0;  // positions on every path, a multiple of 16
   std::vector<LayerStorage> layers;
 
@@ -60,27 +60,28 @@ void copy_head(const Path& from, const Path& to, int64_t layer, int64_t head, in
 struct Call {
   const float *q, *k, *v;
   float* out;
-  int64_t query_heads, kv_heads, head_dim;
+  int64_t query_heads, kv_heads, head_dim, value_dim;
   std::span<const AttentionSpan> spans;
   const KeyValueStore::Storage& store;
-  int64_t layer, window;
-  float scale;
+  int64_t layer;
+  const AttentionRule& rule;
 };
 
 void write_span(const Call& call, const AttentionSpan& span, int64_t head) {
-  const int64_t dim = call.head_dim;
+  const int64_t dim = call.head_dim, value_dim = call.value_dim;
   float* keys = call.store.keys(call.layer, span.path, head);
   float* values = call.store.values(call.layer, span.path, head);
   for (int64_t i = 0; i < span.length; ++i) {
-    const int64_t source = ((span.row + i) * call.kv_heads + head) * dim, position = span.start + i;
+    const int64_t source = (span.row + i) * call.kv_heads + head, position = span.start + i;
     float* key = keys + position / kPanel * dim * kPanel + position % kPanel;
-    for (int64_t d = 0; d < dim; ++d) key[d * kPanel] = call.k[source + d];
-    std::copy_n(call.v + source, dim, values + position * call.store.value_step);
+    for (int64_t d = 0; d < dim; ++d) key[d * kPanel] = call.k[source * dim + d];
+    std::copy_n(call.v + source * value_dim, value_dim, values + position * call.store.value_step);
   }
 }
 
 void attend_spans(const Call& call, int64_t head, std::span<const int32_t> query_heads) {
-  const int64_t step = call.query_heads * call.head_dim;
+  const int64_t step = call.query_heads * call.head_dim, out_step = call.query_heads * call.value_dim;
+  const AttentionRule& rule = call.rule;
   for (const AttentionSpan& span : call.spans) {
     if (span.length == 0) continue;
     if (span.fork >= 0 && span.fork != span.path)
@@ -95,14 +96,19 @@ void attend_spans(const Call& call, int64_t head, std::span<const int32_t> query
          .head_dim = call.head_dim,
          .keys = call.store.keys(call.layer, span.path, head),
          .values = call.store.values(call.layer, span.path, head),
+         .value_dim = call.value_dim,
          .value_step = call.store.value_step,
          .start = span.start,
          .length = span.length,
-         .window = call.window,
-         .scale = call.scale,
-         .out = call.out + span.row * step,
-         .out_step = step,
-         .scratch = thread_scratch(attention_scratch_floats(span.start + span.length, call.head_dim))});
+         .window = rule.window,
+         .scale = static_cast<float>(rule.scale),
+         .soft_cap = static_cast<float>(rule.soft_cap),
+         .bias = rule.bias_NP.defined() ? rule.bias_NP.const_data_ptr<float>() : nullptr,
+         .bias_step = rule.bias_NP.defined() ? rule.bias_NP.size(1) : 0,
+         .sinks = rule.sink_N.defined() ? rule.sink_N.const_data_ptr<float>() : nullptr,
+         .out = call.out + span.row * out_step,
+         .out_step = out_step,
+         .scratch = thread_scratch(attention_scratch_floats(span.start + span.length, call.head_dim, call.value_dim))});
   }
 }
 
@@ -125,13 +131,14 @@ void admit_spans(std::span<const AttentionSpan> spans, int64_t rows, int64_t lay
 
 }  // namespace
 
-KeyValueStore::KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim)
+KeyValueStore::KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim, int64_t value_dim)
     : storage_(std::make_unique<Storage>(Storage{.paths = paths,
                                                  .kv_heads = kv_heads,
                                                  .head_dim = head_dim,
-                                                 .value_step = rounded_up(head_dim, kPanel),
+                                                 .value_dim = value_dim,
+                                                 .value_step = rounded_up(value_dim, kPanel),
                                                  .layers = {}})) {
-  EVALMPI_CHECK(layers >= 0 && paths >= 0 && kv_heads >= 0 && head_dim >= 0);
+  EVALMPI_CHECK(layers >= 0 && paths >= 0 && kv_heads >= 0 && head_dim >= 0 && value_dim >= 0);
   for (int64_t i = 0; i < layers; ++i)
     storage_->layers.push_back({.keys = at::empty({0}, at::kFloat),
                                 .values = at::empty({0}, at::kFloat),
@@ -178,7 +185,7 @@ void KeyValueStore::copy_path(int32_t from, int32_t to, int64_t length) {
 void KeyValueStore::copy_from(const KeyValueStore& other, int32_t from, int32_t to, int64_t length) {
   const Storage &source = other.storage(), &s = *storage_;
   EVALMPI_CHECK(source.layers.size() == s.layers.size() && source.kv_heads == s.kv_heads &&
-                source.head_dim == s.head_dim);
+                source.head_dim == s.head_dim && source.value_dim == s.value_dim);
   EVALMPI_CHECK(from >= 0 && from < source.paths && to >= 0 && to < s.paths && length >= 0);
   EVALMPI_CHECK(length <= source.capacity && length <= s.capacity);
   for (size_t layer = 0; layer < s.layers.size(); ++layer) {
@@ -195,36 +202,61 @@ int64_t KeyValueStore::bytes() const {
   return bytes;
 }
 
-at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGH,
+namespace {
+
+bool is_plain(const at::Tensor& x) {
+  return x.scalar_type() == at::kFloat && x.device().is_cpu() && x.is_contiguous();
+}
+
+// Positions that the longest path will have.
+int64_t positions_of(std::span<const AttentionSpan> spans) {
+  int64_t positions = 0;
+  for (const AttentionSpan& span : spans) positions = std::max(positions, int64_t{span.start} + span.length);
+  return positions;
+}
+
+void check_rule(const AttentionRule& rule, int64_t query_heads, std::span<const AttentionSpan> spans) {
+  EVALMPI_CHECK(rule.window >= 0 && rule.soft_cap >= 0);
+  if (rule.bias_NP.defined()) {
+    EVALMPI_CHECK(rule.bias_NP.dim() == 2 && is_plain(rule.bias_NP) && rule.bias_NP.size(0) == query_heads);
+    EVALMPI_CHECK(rule.bias_NP.size(1) >= positions_of(spans));
+  }
+  EVALMPI_CHECK(!rule.sink_N.defined() || (is_plain(rule.sink_N) && rule.sink_N.numel() == query_heads));
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,
                      std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
-                     std::span<const int32_t> kv_head_of_query_N, double scale, int64_t window) {
+                     std::span<const int32_t> kv_head_of_query_N, const AttentionRule& rule) {
   KeyValueStore::Storage& storage = store.storage();
-  for (const at::Tensor& x : {q_TNH, k_TGH, v_TGH})
-    EVALMPI_CHECK(x.dim() == 3 && x.scalar_type() == at::kFloat && x.device().is_cpu() && x.is_contiguous() &&
-                  x.size(0) == q_TNH.size(0) && x.size(2) == storage.head_dim);
+  for (const at::Tensor& x : {q_TNH, k_TGH, v_TGU})
+    EVALMPI_CHECK(x.dim() == 3 && is_plain(x) && x.size(0) == q_TNH.size(0));
+  EVALMPI_CHECK(q_TNH.size(2) == storage.head_dim && k_TGH.size(2) == storage.head_dim);
   const int64_t rows = q_TNH.size(0), query_heads = q_TNH.size(1), kv_heads = k_TGH.size(1);
-  EVALMPI_CHECK(kv_heads == storage.kv_heads && v_TGH.size(1) == kv_heads && window >= 0);
+  EVALMPI_CHECK(kv_heads == storage.kv_heads && v_TGU.size(1) == kv_heads && v_TGU.size(2) == storage.value_dim);
   EVALMPI_CHECK(layer >= 0 && layer < static_cast<int64_t>(storage.layers.size()));
   EVALMPI_CHECK(static_cast<int64_t>(kv_head_of_query_N.size()) == query_heads);
+  check_rule(rule, query_heads, spans);
   std::vector<std::vector<int32_t>> query_heads_of(kv_heads);
   for (int32_t n = 0; n < query_heads; ++n) {
     EVALMPI_CHECK(kv_head_of_query_N[n] >= 0 && kv_head_of_query_N[n] < kv_heads);
     query_heads_of[kv_head_of_query_N[n]].push_back(n);
   }
   admit_spans(spans, rows, layer, store);
-  at::Tensor out = at::zeros({rows, query_heads * storage.head_dim}, q_TNH.options().requires_grad(false));
+  at::Tensor out = at::zeros({rows, query_heads * storage.value_dim}, q_TNH.options().requires_grad(false));
   const Call call = {.q = q_TNH.const_data_ptr<float>(),
                      .k = k_TGH.const_data_ptr<float>(),
-                     .v = v_TGH.const_data_ptr<float>(),
+                     .v = v_TGU.const_data_ptr<float>(),
                      .out = out.mutable_data_ptr<float>(),
                      .query_heads = query_heads,
                      .kv_heads = kv_heads,
                      .head_dim = storage.head_dim,
+                     .value_dim = storage.value_dim,
                      .spans = spans,
                      .store = storage,
                      .layer = layer,
-                     .window = window,
-                     .scale = static_cast<float>(scale)};
+                     .rule = rule};
   in_parallel(kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; ++head) attend_spans(call, head, query_heads_of[head]);
   });

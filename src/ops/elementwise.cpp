@@ -8,7 +8,11 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/layer_norm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/where.h>
@@ -82,49 +86,116 @@ at::Tensor layer_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, const 
   });
 }
 
-at::Tensor rotary(const at::Tensor& x_TNH, const at::Tensor& positions_T, const at::Tensor& cos_PR,
-                  const at::Tensor& sin_PR) {
-  const int64_t half = cos_PR.size(1), head_dim = x_TNH.size(2), heads = x_TNH.size(1);
-  EVALMPI_CHECK(x_TNH.dim() == 3 && 2 * half <= head_dim && positions_T.numel() == x_TNH.size(0));
-  EVALMPI_CHECK(sin_PR.sizes() == cos_PR.sizes());
-  if (!own_kernel({x_TNH, cos_PR, sin_PR})) {
-    const at::Tensor c = at::index_select(cos_PR, 0, positions_T).unsqueeze(1);
-    const at::Tensor s = at::index_select(sin_PR, 0, positions_T).unsqueeze(1);
-    const at::Tensor first = x_TNH.narrow(2, 0, half), second = x_TNH.narrow(2, half, half);
-    const at::Tensor rest = x_TNH.narrow(2, 2 * half, head_dim - 2 * half);
-    return at::cat(std::vector<at::Tensor>{first * c - second * s, second * c + first * s, rest}, 2);
+namespace {
+
+// Halves of what is rotated, as [T, N, R] each.
+struct Halves {
+  at::Tensor a, b;
+};
+
+Halves halves_of(const at::Tensor& x_TNH, int64_t first, int64_t half, bool is_interleaved) {
+  const at::Tensor part = x_TNH.narrow(2, first, 2 * half);
+  if (!is_interleaved) return {part.narrow(2, 0, half), part.narrow(2, half, half)};
+  const at::Tensor pairs = part.unflatten(2, {half, 2});
+  return {pairs.select(3, 0), pairs.select(3, 1)};
+}
+
+at::Tensor rotary_by_aten(const at::Tensor& x_TNH, const at::Tensor& positions_T, const RotaryTable& table) {
+  const int64_t half = table.cos_PR.size(1), end = table.first + 2 * half;
+  const at::Tensor c = at::index_select(table.cos_PR, 0, positions_T).unsqueeze(1);
+  const at::Tensor s = at::index_select(table.sin_PR, 0, positions_T).unsqueeze(1);
+  const auto [a, b] = halves_of(x_TNH, table.first, half, table.is_interleaved);
+  const at::Tensor low = a * c - b * s, high = b * c + a * s;
+  const at::Tensor turned =
+      table.is_interleaved ? at::stack({low, high}, 3).flatten(2) : at::cat(std::vector<at::Tensor>{low, high}, 2);
+  return at::cat(
+      std::vector<at::Tensor>{x_TNH.narrow(2, 0, table.first), turned, x_TNH.narrow(2, end, x_TNH.size(2) - end)}, 2);
+}
+
+at::Tensor activate_by_aten(Activation kind, const at::Tensor& x) {
+  switch (kind) {
+    case Activation::kSilu: return at::silu(x);
+    case Activation::kGeluErf: return at::gelu(x, "none");
+    case Activation::kGeluTanh: return at::gelu(x, "tanh");
+    case Activation::kRelu: return at::relu(x);
   }
+  fail(ExitCode::kInternal, "no such activation");
+}
+
+}  // namespace
+
+at::Tensor square_sums(const at::Tensor& x_TD) {
+  if (!own_kernel({x_TD})) return x_TD.to(at::kFloat).square().sum(-1, true);
+  EVALMPI_CHECK(x_TD.dim() == 2);
+  const at::Tensor x = x_TD.contiguous();
+  at::Tensor sums_T1 = at::empty({x.size(0), 1}, x.options());
+  cpu_kernels().square_sums(x.const_data_ptr<float>(), x.size(0), x.size(1), sums_T1.mutable_data_ptr<float>());
+  return sums_T1;
+}
+
+at::Tensor rms_norm_of(const at::Tensor& x_TD, const at::Tensor& squares_T1, int64_t of_width,
+                       const at::Tensor& weight_D, double eps) {
+  if (!own_kernel({x_TD, squares_T1, weight_D})) {
+    const at::Tensor factor = at::rsqrt(squares_T1 / static_cast<double>(of_width) + eps);
+    return weight_D * (x_TD.to(at::kFloat) * factor).to(x_TD.scalar_type());
+  }
+  const int64_t width = x_TD.size(-1);
+  EVALMPI_CHECK(x_TD.dim() == 2 && weight_D.numel() == width && squares_T1.numel() == x_TD.size(0));
+  const at::Tensor weight = weight_D.contiguous(), squares = squares_T1.contiguous();
+  return map_rows(x_TD, [&](const float* x, float* y, int64_t rows, int64_t row) {
+    cpu_kernels().scale_by_squares(x, squares.const_data_ptr<float>() + row, of_width, weight.const_data_ptr<float>(),
+                                   static_cast<float>(eps), rows, width, y);
+  });
+}
+
+at::Tensor rotary(const at::Tensor& x_TNH, const at::Tensor& positions_T, const RotaryTable& table) {
+  const int64_t half = table.cos_PR.size(1), head_dim = x_TNH.size(2), heads = x_TNH.size(1);
+  EVALMPI_CHECK(x_TNH.dim() == 3 && table.first >= 0 && table.first + 2 * half <= head_dim);
+  EVALMPI_CHECK(positions_T.numel() == x_TNH.size(0) && table.sin_PR.sizes() == table.cos_PR.sizes());
+  if (!own_kernel({x_TNH, table.cos_PR, table.sin_PR})) return rotary_by_aten(x_TNH, positions_T, table);
   EVALMPI_CHECK(positions_T.scalar_type() == at::kInt && positions_T.device().is_cpu());
-  const at::Tensor positions = positions_T.contiguous(), cos = cos_PR.contiguous(), sin = sin_PR.contiguous();
+  const at::Tensor positions = positions_T.contiguous(), cos = table.cos_PR.contiguous(),
+                   sin = table.sin_PR.contiguous();
   const int32_t* position = positions.const_data_ptr<int32_t>();
   EVALMPI_CHECK(
       std::all_of(position, position + positions.numel(), [&](int32_t p) { return p >= 0 && p < cos.size(0); }));
+  const auto kernel = table.is_interleaved ? cpu_kernels().rotary_interleaved : cpu_kernels().rotary;
   const int64_t width = heads * head_dim;
   return map_rows(x_TNH, [&](const float* x, float* y, int64_t rows, int64_t row) {
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t at = position[row + i] * half;
-      cpu_kernels().rotary(x + i * width, cos.const_data_ptr<float>() + at, sin.const_data_ptr<float>() + at, heads,
-                           head_dim, half, y + i * width);
+      kernel(x + i * width, cos.const_data_ptr<float>() + at, sin.const_data_ptr<float>() + at, heads, head_dim,
+             table.first, half, y + i * width);
     }
   });
 }
 
-at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {
-  if (!own_kernel({gate_TF, up_TF})) return at::silu(gate_TF) * up_TF;
+at::Tensor activate(Activation kind, const at::Tensor& x_TF) {
+  if (!own_kernel({x_TF})) return activate_by_aten(kind, x_TF);
+  EVALMPI_CHECK(x_TF.dim() == 2);
+  const int64_t width = x_TF.size(1);
+  return map_rows(x_TF, [&](const float* x, float* y, int64_t rows, int64_t) {
+    cpu_kernels().activate(kind, x, rows * width, y);
+  });
+}
+
+at::Tensor activate_mul(Activation kind, const at::Tensor& gate_TF, const at::Tensor& up_TF) {
+  if (!own_kernel({gate_TF, up_TF})) return activate_by_aten(kind, gate_TF) * up_TF;
   EVALMPI_CHECK(gate_TF.dim() == 2 && gate_TF.sizes() == up_TF.sizes());
   const int64_t width = gate_TF.size(1);
   const at::Tensor up = up_TF.contiguous();
   return map_rows(gate_TF, [&](const float* gate, float* y, int64_t rows, int64_t row) {
-    cpu_kernels().silu_mul(gate, up.const_data_ptr<float>() + row * width, rows * width, y);
+    cpu_kernels().activate_mul(kind, gate, up.const_data_ptr<float>() + row * width, rows * width, y);
   });
 }
 
-at::Tensor gelu(const at::Tensor& x_TF, Gelu kind) {
-  if (!own_kernel({x_TF})) return at::gelu(x_TF, kind == Gelu::kErf ? "none" : "tanh");
-  EVALMPI_CHECK(x_TF.dim() == 2);
-  const int64_t width = x_TF.size(1);
-  const auto kernel = kind == Gelu::kErf ? cpu_kernels().gelu_erf : cpu_kernels().gelu_tanh;
-  return map_rows(x_TF, [&](const float* x, float* y, int64_t rows, int64_t) { kernel(x, rows * width, y); });
+at::Tensor scale_and_cap(const at::Tensor& x_TV, double scale, double cap) {
+  if (!own_kernel({x_TV})) return cap == 0 ? x_TV * scale : at::tanh(x_TV * scale / cap) * cap;
+  EVALMPI_CHECK(x_TV.dim() == 2);
+  const int64_t width = x_TV.size(1);
+  return map_rows(x_TV, [&](const float* x, float* y, int64_t rows, int64_t) {
+    cpu_kernels().scale_and_cap(x, static_cast<float>(scale), static_cast<float>(cap), rows * width, y);
+  });
 }
 
 at::Tensor embedding(const at::Tensor& weight_VD, const at::Tensor& ids_T, int64_t first_id) {

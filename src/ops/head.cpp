@@ -21,6 +21,7 @@ struct HeadTask {
   int64_t rows;
   const PackedLinear::Storage& weight;
   const float* bias;
+  const LogitRule& rule;
   int64_t first_id;
   std::span<const int32_t> row_of_target, token_of_target;
 };
@@ -38,6 +39,11 @@ void pick_targets(const HeadTask& task, const float* logits, int64_t row, int64_
   }
 }
 
+void apply_rule(const LogitRule& rule, float* logits, int64_t count) {
+  if (rule.scale == 1 && rule.soft_cap == 0) return;
+  cpu_kernels().scale_and_cap(logits, static_cast<float>(rule.scale), static_cast<float>(rule.soft_cap), count, logits);
+}
+
 // Summaries of all rows for vocabulary blocks [block_begin, block_end): summary_RB[row * blocks + block].
 void summarise_blocks(const HeadTask& task, int64_t block_begin, int64_t block_end, RowSummary* summary_RB,
                       float* target_logit_M) {
@@ -51,6 +57,7 @@ void summarise_blocks(const HeadTask& task, int64_t block_begin, int64_t block_e
       const int64_t rows = std::min(kHeadRows, task.rows - row);
       multiply_panels(task.hidden + row * task.weight.in_features, rows, task.weight, task.bias, column / kPanel,
                       panels_for(column + width), logits, width, gemm_scratch);
+      apply_rule(task.rule, logits, rows * width);
       for (int64_t r = 0; r < rows; ++r)
         kernels.summarise(logits + r * width, width, &summary_RB[(row + r) * blocks + block]);
       pick_targets(task, logits, row, rows, column, width, target_logit_M);
@@ -77,11 +84,12 @@ RowSummary combine(std::span<const RowSummary> blocks) {
 
 }  // namespace
 
-HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const at::Tensor& bias_V, int64_t first_id,
+HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule, int64_t first_id,
                  std::span<const int32_t> row_of_target, std::span<const int32_t> token_of_target) {
   const PackedLinear::Storage& weight = weight_VD.storage();
   EVALMPI_CHECK(hidden_RD.dim() == 2 && hidden_RD.scalar_type() == at::kFloat && hidden_RD.device().is_cpu());
   EVALMPI_CHECK(hidden_RD.size(1) == weight.in_features);
+  const at::Tensor& bias_V = rule.bias_V;
   EVALMPI_CHECK(!bias_V.defined() || (bias_V.scalar_type() == at::kFloat && bias_V.numel() == weight.out_features));
   EVALMPI_CHECK(row_of_target.size() == token_of_target.size());
   EVALMPI_CHECK(std::is_sorted(row_of_target.begin(), row_of_target.end()));
@@ -92,6 +100,7 @@ HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, con
                          .rows = hidden.size(0),
                          .weight = weight,
                          .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                         .rule = rule,
                          .first_id = first_id,
                          .row_of_target = row_of_target,
                          .token_of_target = token_of_target};
@@ -109,6 +118,12 @@ HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, con
     result.argmax_R.push_back(all.argmax < 0 ? -1 : static_cast<int32_t>(all.argmax + first_id));
   }
   return result;
+}
+
+at::Tensor logits(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule) {
+  at::Tensor logits_RV = linear(hidden_RD, weight_VD, rule.bias_V);
+  apply_rule(rule, logits_RV.mutable_data_ptr<float>(), logits_RV.numel());
+  return logits_RV;
 }
 
 float exp_exact(float x) {

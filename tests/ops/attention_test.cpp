@@ -39,11 +39,12 @@ Sequence random_sequence(const Heads& heads, int64_t length, uint32_t seed) {
 
 at::Tensor attend(const Heads& heads, const Sequence& s, std::vector<AttentionSpan> spans, KeyValueStore& store,
                   int64_t window = 0) {
-  return attention(s.q, s.k, s.v, spans, store, 0, heads.kv_of_query(), 1.0 / std::sqrt(heads.dim), window);
+  return attention(s.q, s.k, s.v, spans, store, 0, heads.kv_of_query(),
+                   {.scale = 1.0 / std::sqrt(heads.dim), .window = window});
 }
 
 at::Tensor attend_whole(const Heads& heads, const Sequence& s, int64_t window = 0) {
-  KeyValueStore store(1, 1, heads.kv, heads.dim);
+  KeyValueStore store(1, 1, heads.kv, heads.dim, heads.dim);
   return attend(heads, s, {{.path = 0, .start = 0, .row = 0, .length = static_cast<int32_t>(s.q.size(0))}}, store,
                 window);
 }
@@ -98,7 +99,7 @@ TEST(Attention, bits_do_not_depend_on_how_rows_are_cut_into_spans) {
       for (const std::vector<int32_t>& cuts : {std::vector<int32_t>(50, 1), {20, 30}, {1, 48, 1}, {13, 14, 15, 8}}) {
         std::vector<AttentionSpan> spans;
         std::vector<at::Tensor> parts;
-        KeyValueStore together(1, 1, heads.kv, heads.dim), apart(1, 1, heads.kv, heads.dim);
+        KeyValueStore together(1, 1, heads.kv, heads.dim), apart(1, 1, heads.kv, heads.dim, heads.dim);
         int32_t row = 0;
         for (int32_t length : cuts) {
           spans.push_back({.path = 0, .start = row, .row = row, .length = length});
@@ -118,7 +119,7 @@ TEST(Attention, bits_do_not_depend_on_cuts_across_blocks_of_positions) {
   for (int64_t window : {0, 260, 256}) {
     const at::Tensor whole = on_every_variant([&] { return attend_whole(heads, s, window); });
     for (int32_t cut : {1, 255, 256, 257, 511, 513, 599}) {
-      KeyValueStore store(1, 1, heads.kv, heads.dim);
+      KeyValueStore store(1, 1, heads.kv, heads.dim, heads.dim);
       EXPECT_TRUE(same_bits(attend(heads, s, {{0, 0, 0, cut}, {0, cut, cut, 600 - cut}}, store, window), whole)) << cut;
     }
   }
@@ -136,7 +137,7 @@ TEST(Attention, branches_of_a_tree_equal_plain_sequences) {
              at::cat(std::vector<at::Tensor>{all.v, parts[i].v}, 0)};
     return all;
   };
-  KeyValueStore store(1, 1, heads.kv, heads.dim);
+  KeyValueStore store(1, 1, heads.kv, heads.dim, heads.dim);
   // trunk -> left, trunk -> right -> leaf, depth first on one path
   const at::Tensor tree = attend(heads, join({trunk, left, right, leaf}),
                                  {{0, 0, 0, 21}, {0, 21, 21, 30}, {0, 21, 51, 9}, {0, 30, 60, 5}}, store);
@@ -153,7 +154,7 @@ TEST(Attention, later_positions_and_siblings_have_no_influence_even_as_nan) {
     Sequence poisoned = {s.q.clone(), s.k.clone(), s.v.clone()};
     poisoned.k.narrow(0, 25, 15).fill_(poison);
     poisoned.v.narrow(0, 25, 15).fill_(poison);
-    KeyValueStore store(1, 1, heads.kv, heads.dim);
+    KeyValueStore store(1, 1, heads.kv, heads.dim, heads.dim);
     for_each_variant([&] {
       const at::Tensor out = attend(heads, poisoned, {{0, 0, 0, 40}}, store);
       EXPECT_TRUE(same_bits(out.narrow(0, 0, 25), clean.narrow(0, 0, 25)));
@@ -173,7 +174,7 @@ TEST(Attention, paths_are_independent_and_can_be_copied) {
   const Sequence a = random_sequence(heads, 37, 10), b = random_sequence(heads, 37, 11);
   const Sequence both = {at::cat(std::vector<at::Tensor>{a.q, b.q}, 0), at::cat(std::vector<at::Tensor>{a.k, b.k}, 0),
                          at::cat(std::vector<at::Tensor>{a.v, b.v}, 0)};
-  KeyValueStore store(1, 3, heads.kv, heads.dim);
+  KeyValueStore store(1, 3, heads.kv, heads.dim, heads.dim);
   const at::Tensor out = attend(heads, both, {{2, 0, 0, 37}, {0, 0, 37, 37}}, store);
   EXPECT_TRUE(same_bits(out.narrow(0, 0, 37), attend_whole(heads, a)));
   EXPECT_TRUE(same_bits(out.narrow(0, 37, 37), attend_whole(heads, b)));
@@ -191,7 +192,7 @@ TEST(Attention, a_span_may_fork_off_a_path_that_the_same_call_writes) {
       const Sequence a = first.rows(0, shared), b = second.rows(0, 20);
       return Sequence{at::cat({a.q, b.q}, 0), at::cat({a.k, b.k}, 0), at::cat({a.v, b.v}, 0)};
     };
-    KeyValueStore store(1, 3, heads.kv, heads.dim);
+    KeyValueStore store(1, 3, heads.kv, heads.dim, heads.dim);
     attend(heads, second, {{.path = 2, .start = 0, .row = 0, .length = 30}}, store);  // left behind from earlier
     const Sequence rows{at::cat({first.q, second.rows(0, 20).q, second.rows(0, 20).q}, 0),
                         at::cat({first.k, second.rows(0, 20).k, second.rows(0, 20).k}, 0),
@@ -212,14 +213,14 @@ TEST(Attention, any_map_of_query_heads_and_threads_give_the_same_bits) {
   const Sequence s = random_sequence(heads, 33, 12);
   const std::vector<int32_t> map = {2, 0, 0, 1, 2, 0};
   const std::vector<AttentionSpan> spans = {{0, 0, 0, 33}};
-  KeyValueStore store(1, 1, 3, 16);
-  const at::Tensor out = attention(s.q, s.k, s.v, spans, store, 0, map, 0.25, 0);
+  KeyValueStore store(1, 1, 3, 16, 16);
+  const at::Tensor out = attention(s.q, s.k, s.v, spans, store, 0, map, {.scale = 0.25});
   {
     const LentCores helper(1);
-    EXPECT_TRUE(same_bits(attention(s.q, s.k, s.v, spans, store, 0, map, 0.25, 0), out));
+    EXPECT_TRUE(same_bits(attention(s.q, s.k, s.v, spans, store, 0, map, {.scale = 0.25}), out));
   }
   for (int64_t n = 0; n < 6; ++n) {
-    KeyValueStore single(1, 1, 1, 16);
+    KeyValueStore single(1, 1, 1, 16, 16);
     const at::Tensor alone =
         attention(s.q.narrow(1, n, 1).contiguous(), s.k.narrow(1, map[n], 1).contiguous(),
                   s.v.narrow(1, map[n], 1).contiguous(), spans, single, 0, std::vector<int32_t>{0}, 0.25, 0);
@@ -228,19 +229,19 @@ TEST(Attention, any_map_of_query_heads_and_threads_give_the_same_bits) {
 }
 
 TEST(Attention, a_rank_without_heads_has_nothing_to_do) {
-  KeyValueStore store(2, 1, 0, 64);
+  KeyValueStore store(2, 1, 0, 64, 64);
   const at::Tensor none = at::empty({5, 0, 64}, at::kFloat);
   const std::vector<AttentionSpan> spans = {{0, 0, 0, 5}};
-  EXPECT_EQ(attention(none, none, none, spans, store, 1, {}, 0.1, 0).sizes(), at::IntArrayRef({5, 0}));
-  KeyValueStore keys_only(1, 1, 1, 64);
+  EXPECT_EQ(attention(none, none, none, spans, store, 1, {}, {.scale = 0.1}).sizes(), at::IntArrayRef({5, 0}));
+  KeyValueStore keys_only(1, 1, 1, 64, 64);
   const at::Tensor kv = random_tensor({5, 1, 64}, 13);
-  EXPECT_EQ(attention(none, kv, kv, spans, keys_only, 0, {}, 0.1, 0).sizes(), at::IntArrayRef({5, 0}));
+  EXPECT_EQ(attention(none, kv, kv, spans, keys_only, 0, {}, {.scale = 0.1}).sizes(), at::IntArrayRef({5, 0}));
 }
 
 TEST(Attention, a_span_cannot_begin_beyond_what_its_path_holds) {
   const Heads heads = {2, 2, 8};
   const Sequence s = random_sequence(heads, 10, 14);
-  KeyValueStore store(1, 1, 2, 8);
+  KeyValueStore store(1, 1, 2, 8, 8);
   EXPECT_THROW(attend(heads, s, {{0, 3, 0, 10}}, store), Error);
   EXPECT_THROW(attend(heads, s, {{1, 0, 0, 10}}, store), Error);
   EXPECT_THROW(attend(heads, s, {{0, 0, 5, 10}}, store), Error);

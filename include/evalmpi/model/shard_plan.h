@@ -23,6 +23,8 @@ struct RankShard {
   Range kv_heads;                         // those that query_heads read; on a border two ranks may hold the same
   std::vector<int32_t> kv_head_of_query;  // [query_heads.size()], local KV head index
   Range mlp;                              // columns of gate and up, rows of down
+  Range expert_mlp;                       // the same of every expert
+  Range shared_mlp;                       // of the expert that all tokens take
   Range vocab;                            // rows of embedding and head
 };
 

@@ -10,26 +10,65 @@
 #include <vector>
 
 #include "evalmpi/base/json.h"
+#include "evalmpi/ops/activation.h"
 
 namespace evalmpi::model {
 
 enum class NormKind { kRms, kLayer };
-enum class MlpKind { kGatedSilu, kGeluErf, kGeluTanh };
-enum class RotaryScaling { kNone, kLinear, kLlama3 };
+enum class RotaryScaling { kNone, kLinear, kLlama3, kYarn, kLong };
 enum class DType { kFloat32, kBFloat16, kFloat16 };
 
 int64_t bytes_of(DType dtype);
 const char* name_of(DType dtype);  // "float32", "bfloat16", "float16"
 
-// Rotary positions (RoFormer, arXiv:2104.09864), rotate-half form.
+// Rotary positions (RoFormer, arXiv:2104.09864).
 struct RotarySpec {
   double theta = 10000.0;
   int64_t dims = 0;  // the first dims of each head are rotated; even
+  bool is_interleaved = false;  // pairs (2 i, 2 i + 1) instead of (i, i + dims / 2)
   RotaryScaling scaling = RotaryScaling::kNone;
-  double factor = 1.0;                 // linear, llama3
+  double factor = 1.0;                 // linear, llama3, yarn
   double low_freq_factor = 1.0;        // llama3
   double high_freq_factor = 4.0;       // llama3
-  int64_t original_max_positions = 0;  // llama3
+  int64_t original_max_positions = 0;  // llama3, yarn, long
+  double beta_fast = 32.0;             // yarn (arXiv:2309.00071)
+  double beta_slow = 1.0;              // yarn
+  bool truncate = true;                // yarn
+  std::vector<double> short_factors;   // long (LongRoPE, arXiv:2402.13753): one for each pair
+  std::vector<double> long_factors;    // for sequences above original_max_positions
+  double attention_factor = 1.0;       // yarn, long: cos and sin are multiplied by it
+};
+
+// Norms of queries and keys before their positions are put in.
+enum class QueryKeyNorm {
+  kNone,
+  kHead,     // each head alone, one weight [H] for all (Qwen3, Gemma 3)
+  kEachHead,  // each head alone, weights [heads, H] (Command-R)
+  kAll,      // over all heads together (OLMo 2)
+};
+
+// Scores grow with the key's position instead of rotary positions (arXiv:2108.12409).
+enum class Alibi {
+  kNone,
+  kExact,     // BLOOM
+  kBFloat16,  // Falcon: slope and product rounded to bfloat16, then scaled like the scores
+};
+
+// Experts of an MLP layer (arXiv:2401.04088): `per_token` of `count` are computed for a token and weighted.
+struct ExpertSpec {
+  int64_t count = 0;  // 0: no layer has experts
+  int64_t per_token = 0;
+  int64_t mlp = 0;               // width of one
+  bool renormalise = false;      // the chosen experts' weights sum to 1
+  int64_t shared_mlp = 0;        // width of an expert that every token takes; 0: none
+  bool has_shared_gate = false;  // sigmoid(x w) times the shared expert (Qwen2-MoE)
+};
+
+// What differs between the layers of one model.
+struct LayerSpec {
+  int64_t sliding_window = 0;  // 0: none
+  int rotary = 0;              // index into ModelSpec::rotaries; -1: no positions here
+  bool has_experts = false;
 };
 
 struct ModelSpec {
@@ -47,13 +86,41 @@ struct ModelSpec {
 
   NormKind norm = NormKind::kRms;
   double norm_eps = 1e-6;
-  MlpKind mlp_kind = MlpKind::kGatedSilu;
-  RotarySpec rotary;
-  int64_t sliding_window = 0;      // 0: none
-  bool parallel_residual = false;  // x + attention(norm1 x) + mlp(norm2 x)
-  bool attention_bias = false;     // on q, k, v and output
+  bool norm_has_weight = true;
+  bool norm_has_bias = false;
+  double norm_weight_offset = 0;  // added to every norm's stored weight (Gemma: 1)
+  bool norm_before = true;        // x + f(norm(x))
+  bool norm_after = false;        // x + norm(f(x)); both: Gemma 2
+  bool parallel_residual = false;     // x + attention(norm x) + mlp(norm x)
+  bool parallel_shares_norm = false;  // one norm for both (GPT-J, Phi, Cohere)
+
+  std::vector<RotarySpec> rotaries;   // LayerSpec::rotary points here
+  Alibi alibi = Alibi::kNone;
+  int64_t learned_positions = 0;        // rows of a table of positions that is added to the embedding; 0: none
+  int64_t learned_position_offset = 0;  // its row of position 0
+
+  QueryKeyNorm query_key_norm = QueryKeyNorm::kNone;
+  double query_key_value_clip = 0;  // 0: none
+  double attention_scale = 0;       // of scores, before soft cap and bias
+  double attention_soft_cap = 0;    // 0: none
+  bool query_key_value_bias = false;
+  bool attention_out_bias = false;
+  bool attention_sinks = false;
+
+  ops::Activation activation = ops::Activation::kSilu;
+  bool gated_mlp = true;
   bool mlp_bias = false;
+  ExpertSpec experts;
+
+  double embedding_scale = 1;
+  bool embedding_norm = false;
+  double residual_scale = 1;  // of what attention and MLP add
+  double logit_scale = 1;
+  double logit_soft_cap = 0;  // 0: none
+  bool head_bias = false;
   bool tied_head = false;
+
+  std::vector<LayerSpec> layer;  // [layers]
 
   DType source_dtype = DType::kFloat32;  // what config.json says; the files decide
   int64_t bos_id = -1;                   // -1: none
@@ -61,8 +128,9 @@ struct ModelSpec {
   Json config;                           // config.json
   Json generation_config;                // generation_config.json, null when there is none
 
-  bool gated_mlp() const { return mlp_kind == MlpKind::kGatedSilu; }
   int64_t query_heads_per_kv_head() const { return heads / kv_heads; }
+  // Positions up to which all tokens of a sequence are computed alike, whatever its length (LongRoPE ends there).
+  int64_t uniform_positions() const;
 };
 
 // Reads folder/config.json and, where it exists, folder/generation_config.json (whose bos_token_id and

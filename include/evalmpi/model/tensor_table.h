@@ -17,16 +17,29 @@ namespace evalmpi::model {
 // Where a tensor is used.
 enum class Slot {
   kEmbedding,
+  kPosition,  // learned positions, one row each
+  kEmbeddingNorm,
   kAttentionNorm,
   kQuery,
   kKey,
   kValue,
-  kQueryKeyValue,  // one source tensor for all three, [N, 3, H] rows (GPT-NeoX)
+  kQueryNorm,
+  kKeyNorm,
   kAttentionOut,
+  kAttentionPostNorm,  // of what attention adds
   kMlpNorm,
   kGate,
   kUp,
   kDown,
+  kRouter,
+  kExpertGate,
+  kExpertUp,
+  kExpertDown,
+  kSharedRouter,
+  kSharedGate,
+  kSharedUp,
+  kSharedDown,
+  kMlpPostNorm,
   kFinalNorm,
   kHead,
 };
@@ -35,24 +48,41 @@ enum class Part { kWeight, kBias };
 
 // How a place's shard is cut out of the logical tensor.
 enum class ShardRule {
-  kWhole,         // on every place: norms, and biases that are added after a reduction
+  kWhole,         // on every place: norms, routers, and biases that are added after a reduction
   kQueryRows,     // rows of this place's query heads
   kKeyValueRows,  // rows of this place's KV heads
-  kFusedRows,     // rows of [N, 3, H]: this place's heads, all q, then all k, then all v
+  kQueryHeads,    // one row for each of this place's query heads
+  kKeyValueHeads,
   kQueryColumns,  // columns of this place's query heads
   kMlpRows,
   kMlpColumns,
+  kExpertRows,  // of one expert
+  kExpertColumns,
+  kSharedRows,  // of the shared expert
+  kSharedColumns,
   kVocabRows,
+};
+
+// Where the rows of a logical tensor [out, in] lie in the file's: logical row r is row
+// offset + r / group_rows * group_stride + r % group_rows there, or that column where the file holds [in, out].
+struct SourceLayout {
+  std::vector<int64_t> shape;
+  bool is_transposed = false;
+  int64_t offset = 0;
+  int64_t group_rows = 1;
+  int64_t group_stride = 1;
 };
 
 struct TensorRow {
   std::string name;         // canonical, e.g. "layers.3.attention.query.weight"
-  std::string source_name;  // in the files, e.g. "model.layers.3.self_attn.q_proj.weight"
+  std::string source_name;  // in the files, e.g. "model.layers.3.self_attn.q_proj.weight"; several rows may share it
   Slot slot = Slot::kEmbedding;
   Part part = Part::kWeight;
-  int64_t layer = -1;  // -1: outside the stack
+  int64_t layer = -1;   // -1: outside the stack
+  int64_t expert = -1;  // -1: none
   std::vector<int64_t> shape;
   ShardRule rule = ShardRule::kWhole;
+  SourceLayout source;
   std::string adapter_target;  // the module name that PEFT uses ("q_proj"), empty for what is not a linear
 };
 
@@ -66,6 +96,9 @@ struct Slice {
   int64_t size() const;  // of dimension `dim` after joining
 };
 Slice shard_slice(const TensorRow& row, const ModelSpec& spec, const RankShard& shard);
+
+// The same in the file's tensor.
+Slice source_slice(const TensorRow& row, const Slice& slice);
 
 // The shard's shape, its dimension slice.dim replaced by slice.size().
 std::vector<int64_t> shard_shape(const TensorRow& row, const Slice& slice);

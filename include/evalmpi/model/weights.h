@@ -14,6 +14,7 @@
 #include "evalmpi/base/hash.h"
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/spec.h"
+#include "evalmpi/ops/elementwise.h"
 #include "evalmpi/ops/linear.h"
 
 namespace evalmpi::model {
@@ -32,19 +33,35 @@ struct Norm {
   at::Tensor bias_D;    // float32, undefined for RMS norms
 };
 
-// N, G and F count this place's query heads, KV heads and MLP columns; any of them may be 0.
+// down(activate(gate) * up), or down(activate(up)).
+struct Mlp {
+  Linear gate;  // [F, D]; no weight unless the MLP is gated
+  Linear up;    // [F, D]
+  Linear down;  // [D, F]; its bias is apart (below)
+  int64_t bytes() const;
+};
+
+// N, G and F count this place's query heads, KV heads and MLP columns; any of them may be 0. What a model does not have is
+// empty.
 struct LayerWeights {
   Norm attention_norm;
-  Linear query;                     // [N * H, D]
-  Linear key;                       // [G * H, D]
-  Linear value;                     // [G * H, D]
+  Linear query;       // [N * H, D]
+  Linear key;         // [G * H, D]
+  Linear value;       // [G * H, D]
+  Norm query_norm;    // [H], or [N, H], or [N * H]
+  Norm key_norm;
   Linear attention_out;             // [D, N * H], its bias apart:
   at::Tensor attention_out_bias_D;  // added once, after the sum over tp; undefined: none
+  Norm attention_post_norm;
   Norm mlp_norm;
-  Linear gate;             // [F, D]; no weight unless the MLP is gated
-  Linear up;               // [F, D]
-  Linear down;             // [D, F]
+  Mlp mlp;
   at::Tensor down_bias_D;  // as attention_out_bias_D
+  Linear router;           // [experts, D]
+  std::vector<Mlp> experts;
+  Linear shared_router;  // [1, D]
+  Mlp shared;
+  Norm mlp_post_norm;
+  int64_t bytes() const;
 };
 
 // Borrows a layer for as long as it lives, so that a layer may later be streamed or gathered.
@@ -72,11 +89,15 @@ class Weights {
   ModelSpec spec;
   RankShard shard;
   at::Tensor embedding_VD;  // this place's vocabulary rows, in the files' dtype; undefined when tied: then head_VD is it
+  at::Tensor position_PD;   // float32, learned positions; undefined: none
+  Norm embedding_norm;
   std::vector<LayerWeights> layers;
   Norm final_norm;
-  ops::PackedLinear head_VD;  // this place's vocabulary rows
-  at::Tensor rotary_cos_PR;   // float32 [positions, rotary dims / 2]
-  at::Tensor rotary_sin_PR;
+  ops::PackedLinear head_VD;              // this place's vocabulary rows
+  at::Tensor head_bias_V;                 // undefined: none
+  std::vector<ops::RotaryTable> rotaries;  // float32 [positions, rotary dims / 2], as ModelSpec::rotaries
+  at::Tensor alibi_NP;                    // float32 [this place's query heads, positions]; undefined: none
+  int64_t positions = 0;                  // that may be computed
   uint64_t bytes_read = 0;  // from files, by this place
 
   LayerHandle acquire(int64_t layer) const { return LayerHandle(layers[static_cast<size_t>(layer)]); }
@@ -89,15 +110,14 @@ class Weights {
 std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder, const ModelSpec& spec,
                                             const ShardPlan& plan, int tp_rank, const LoadOptions& options = {});
 
-struct RotaryTables {
-  at::Tensor cos_PR;
-  at::Tensor sin_PR;
-};
-
 // The inverse frequencies [dims / 2], in the float32 steps of transformers' modeling_rope_utils.
 std::vector<float> rotary_inverse_frequencies(const RotarySpec& rotary);
-// cos and sin of float32(position) * inverse frequency (rounded to float32), each correctly rounded to float32.
-RotaryTables make_rotary_tables(const RotarySpec& rotary, int64_t positions);
+// cos and sin of float32(position) * inverse frequency (rounded to float32), each correctly rounded to float32, times
+// the attention factor.
+ops::RotaryTable make_rotary_table(const RotarySpec& rotary, int64_t positions);
+
+// slope * position for query heads [heads.begin, heads.end) of `count` (arXiv:2108.12409: powers of 2^(-8 / n)).
+at::Tensor make_alibi(const ModelSpec& spec, const Range& heads, int64_t positions);
 
 // Identity of the weights: config.json and the content of all weight files (XXH3 in blocks, on up to
 // `threads` threads; the result does not depend on them). Tokenizer files have their own identity.

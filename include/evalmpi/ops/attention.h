@@ -28,7 +28,7 @@ struct AttentionSpan {
 // Keys and values of `paths` paths for all layers of one place, packed for the kernel, float32. Grows on demand.
 class KeyValueStore {
  public:
-  KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim);
+  KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim, int64_t value_dim);
   KeyValueStore(KeyValueStore&&) noexcept;
   KeyValueStore& operator=(KeyValueStore&&) noexcept;
   ~KeyValueStore();
@@ -50,15 +50,24 @@ class KeyValueStore {
   std::unique_ptr<Storage> storage_;
 };
 
-// softmax(scale * q k^T) v, row-pure: a row's bits depend on its query and the keys and values at its absolute
-// positions only, not on how they were cut into spans, chunks or calls.
-//   q_TNH, k_TGH, v_TGH   float32, contiguous; N and G may be 0
+// How scores become weights. The score of query i and key j: s = scale * q_i k_j; then soft_cap * tanh(s / soft_cap)
+// (Gemma 2); then + bias_NP[head][j] (ALiBi, by the key's position: a constant along a row does not matter).
+struct AttentionRule {
+  double scale = 1;
+  int64_t window = 0;   // 0: all earlier positions; W: position j is seen from i iff j > i - W
+  double soft_cap = 0;  // 0: none
+  at::Tensor bias_NP;   // float32, contiguous, as many positions as are attended to; undefined: none
+  at::Tensor sink_N;    // float32: one more logit of the softmax, without a value; undefined: none
+};
+
+// softmax(scores) v, row-pure: a row's bits depend on its query and the keys and values at its absolute positions only,
+// not on how they were cut into spans, chunks or calls.
+//   q_TNH, k_TGH, v_TGU   float32, contiguous; N and G may be 0; U is the store's value_dim
 //   kv_head_of_query_N    the local KV head that each local query head reads
-//   window                0: all earlier positions; W: position j is seen from i iff j > i - W
-//   returns               [T, N * H] float32; zero in rows that no span has
+//   returns               [T, N * U] float32; zero in rows that no span has
 // A span may begin at most where its path ends (fails as kInternal): nothing is read that was not written.
-at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGH,
+at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,
                      std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
-                     std::span<const int32_t> kv_head_of_query_N, double scale, int64_t window);
+                     std::span<const int32_t> kv_head_of_query_N, const AttentionRule& rule);
 
 }  // namespace evalmpi::ops

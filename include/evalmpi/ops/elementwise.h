@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "evalmpi/ops/activation.h"
 #include "evalmpi/ops/linear.h"
 
 namespace evalmpi::ops {
@@ -13,20 +14,30 @@ namespace evalmpi::ops {
 // x / sqrt(mean(x^2) + eps) * weight, per row (Llama's order: normalise in float32, then scale).
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);
 
+// The same for rows that are cut over places: squares_T1 holds the sums of squares of whole rows of `of_width` values.
+at::Tensor square_sums(const at::Tensor& x_TD);  // -> [T, 1] float32
+at::Tensor rms_norm_of(const at::Tensor& x_TD, const at::Tensor& squares_T1, int64_t of_width,
+                       const at::Tensor& weight_D, double eps);
+
 // (x - mean) / sqrt(variance + eps) * weight + bias, per row; biased variance; bias_D may be undefined.
 at::Tensor layer_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, const at::Tensor& bias_D, double eps);
 
-// Rotates the first 2 * cos.size(1) dimensions of every head in the rotate-half form: pairs (i, i + R) with
-// R = cos.size(1); the other dimensions pass through.
-//   x_TNH float32; positions_T int32; cos_PR, sin_PR float32 tables indexed by position
-at::Tensor rotary(const at::Tensor& x_TNH, const at::Tensor& positions_T, const at::Tensor& cos_PR,
-                  const at::Tensor& sin_PR);
+// Rotary positions: cos and sin [positions, R], float32, turn 2 R dimensions of every head from `first` on: the pairs
+// (i, i + R), or (2 i, 2 i + 1) where interleaved (GPT-J); the other dimensions pass through.
+struct RotaryTable {
+  at::Tensor cos_PR, sin_PR;
+  int64_t first = 0;
+  bool is_interleaved = false;
+};
+//   x_TNH float32; positions_T int32
+at::Tensor rotary(const at::Tensor& x_TNH, const at::Tensor& positions_T, const RotaryTable& table);
 
-// silu(gate) * up, silu(z) = z / (1 + exp(-z)).
-at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
+at::Tensor activate(Activation kind, const at::Tensor& x_TF);
+// activate(gate) * up.
+at::Tensor activate_mul(Activation kind, const at::Tensor& gate_TF, const at::Tensor& up_TF);
 
-enum class Gelu { kErf, kTanh };
-at::Tensor gelu(const at::Tensor& x_TF, Gelu kind);
+// cap * tanh(scale * x / cap); scale * x for a cap of 0.
+at::Tensor scale_and_cap(const at::Tensor& x_TV, double scale, double cap);
 
 // Rows of weight_VD for ids in [first_id, first_id + V); other ids give zero rows (another shard's). The result is
 // float32.

@@ -21,12 +21,22 @@ struct HeadPartial {
   std::vector<float> target_logit_M;  // logit of target m, -inf where its token is not in this shard
 };
 
+// What becomes of a row times the weight before it is a logit.
+struct LogitRule {
+  at::Tensor bias_V;    // of this shard; undefined: none
+  double scale = 1;     // Cohere, Granite
+  double soft_cap = 0;  // cap * tanh(logit / cap); 0: none (Gemma 2)
+};
+
 // hidden_RD: float32 rows after the final norm. Target m asks for token token_of_target[m] at row
 // row_of_target[m] (rows ascending; a row may have none or several). Token ids are global: the shard holds
-// [first_id, first_id + weight.out_features()). bias_V may be undefined. Own CPU kernel; row-pure.
+// [first_id, first_id + weight.out_features()). Own CPU kernel; row-pure.
 // A row with a NaN or +inf among its logits has max and sum NaN, so that it cannot pass for a score.
-HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const at::Tensor& bias_V, int64_t first_id,
+HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule, int64_t first_id,
                  std::span<const int32_t> row_of_target, std::span<const int32_t> token_of_target);
+
+// The logits themselves, [R, this shard's vocabulary].
+at::Tensor logits(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule);
 
 // Exponential (error below 1.1 units in the last place) and natural logarithm (correctly rounded but for rare ties) of
 // float32, with bits that no libm decides; used wherever shards are combined.

@@ -30,7 +30,7 @@ struct AttentionTile {
   float* totals;  // [row][value_step]
 
   int64_t token(int row) const { return (begin + row) / task.head_count; }
-  int64_t offset_in_row(int row) const { return task.heads[(begin + row) % task.head_count] * task.head_dim; }
+  int64_t head(int row) const { return task.heads[(begin + row) % task.head_count]; }
   Range seen(int row) const {
     const int64_t position = task.start + token(row);
     return {task.window > 0 ? larger(0, position - task.window + 1) : 0, position + 1};
@@ -43,7 +43,7 @@ struct AttentionTile {
 inline void scale_queries(const AttentionTile& tile) {
   const AttentionTask& t = tile.task;
   for (int r = 0; r < tile.rows; ++r) {
-    const float* q = t.q + tile.token(r) * t.q_step + tile.offset_in_row(r);
+    const float* q = t.q + tile.token(r) * t.q_step + tile.head(r) * t.head_dim;
     for (int64_t d = 0; d < t.head_dim; ++d)
       tile.query[(d / kBlock * kTileRows + r) * kBlockStride + d % kBlock] = q[d] * t.scale;
   }
@@ -88,12 +88,29 @@ struct ScoreRow {
   }
 };
 
-// Scores become exp(score - largest), and -1 where the row does not see the position. Returns their sum.
+// cap * tanh(score / cap), then the bias of the key's position.
+inline void adjust(const AttentionTile& tile, const ScoreRow& scores) {
+  const AttentionTask& t = tile.task;
+  const int64_t begin = tile.any.begin / kPanel * kPanel, end = tile.any.end;
+  for (int64_t position = begin; t.soft_cap > 0.0f && position < end; position += kPanel) {
+    float* p = scores.at(position);
+    store(p, splat(t.soft_cap) * tanh(load(p) / splat(t.soft_cap)));
+  }
+  for (int64_t position = begin; t.bias != nullptr && position < end; position += kPanel) {
+    float* p = scores.at(position);
+    store(p, load(p) + load_first(t.bias + tile.head(scores.row) * t.bias_step + position, end - position));
+  }
+}
+
+// Scores become exp(score - largest), and -1 where the row does not see the position. Returns their sum, with the sink's
+// share.
 inline float soften(const AttentionTile& tile, int row) {
   const ScoreRow scores = {.tile = tile, .row = row, .seen = tile.seen(row)};
   const int64_t begin = tile.any.begin / kPanel * kPanel, end = tile.any.end;
+  adjust(tile, scores);
+  const float* sink = tile.task.sinks == nullptr ? nullptr : tile.task.sinks + tile.head(row);
   const Lanes lowest = splat(-__builtin_inff());
-  Lanes largest = lowest, sum = splat(0.0f);
+  Lanes largest = sink == nullptr ? lowest : splat(*sink), sum = splat(0.0f);
   for (int64_t position = begin; position < end; position += kPanel) {
     Lanes x = load(scores.at(position));
     if (!scores.sees_all(position)) x = select(scores.mask(position), x, lowest);
@@ -111,7 +128,10 @@ inline float soften(const AttentionTile& tile, int row) {
     }
     sum = sum + e;
   }
-  return sum_lanes(sum);
+  if (sink == nullptr) return sum_lanes(sum);
+  float share[kPanel];
+  store(share, exp(splat(*sink) - reference));
+  return sum_lanes(sum) + share[0];
 }
 
 inline void weigh_values(const AttentionTile& tile) {
@@ -138,9 +158,9 @@ inline void weigh_values(const AttentionTile& tile) {
 inline void write_rows(const AttentionTile& tile, const float* sums) {
   const AttentionTask& t = tile.task;
   for (int r = 0; r < tile.rows; ++r) {
-    float* out = t.out + tile.token(r) * t.out_step + tile.offset_in_row(r);
-    for (int64_t d = 0; d < t.head_dim; d += kPanel)
-      store_first(out + d, load(tile.totals + r * t.value_step + d) / splat(sums[r]), t.head_dim - d);
+    float* out = t.out + tile.token(r) * t.out_step + tile.head(r) * t.value_dim;
+    for (int64_t d = 0; d < t.value_dim; d += kPanel)
+      store_first(out + d, load(tile.totals + r * t.value_step + d) / splat(sums[r]), t.value_dim - d);
   }
 }
 

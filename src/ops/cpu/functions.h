@@ -1,6 +1,6 @@
 #pragma once
 
-// exp, erf and sums over lanes. Included after one of the lanes_*.h. Polynomials are minimax fits (Remez) to the
+// exp, erf, tanh and sums over lanes. Included after one of the lanes_*.h. Polynomials are minimax fits (Remez) to the
 // functions named; the argument reductions are Cody and Waite's.
 
 namespace evalmpi::ops {
@@ -64,6 +64,16 @@ EVALMPI_LANES Lanes erf(Lanes x) {
   const Lanes far = splat(1.0f) - exp(splat(0.0f) - polynomial(kErfFar, min(splat(4.0f), z)));
   const Bits sign = bits_of(x) - bits_of(z);  // the sign bit
   return select(z < splat(1.0f), near, lanes_of(bits_of(far) | sign));
+}
+
+// By m = e^(2 |x|) - 1 as m / (m + 2); near 0 the series of exp without its 1 keeps the relative error small.
+EVALMPI_LANES Lanes tanh(Lanes x) {
+  const Lanes z = min(splat(20.0f), absolute(x) + absolute(x));
+  const Lanes near = fma(polynomial(kExp, z), z * z, z), far = exp(z) - splat(1.0f);
+  const Lanes m = select(z < splat(0.34f), near, far);
+  const Bits sign = bits_of(x) - bits_of(absolute(x));
+  const Lanes y = lanes_of(bits_of(m / (m + splat(2.0f))) | sign);
+  return select(x == x, y, x);
 }
 
 }  // namespace

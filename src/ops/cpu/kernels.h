@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "evalmpi/ops/activation.h"
+
 namespace evalmpi::ops {
 
 // Columns of a weight panel, positions of a key panel, and virtual lanes of every vector.
@@ -60,19 +62,24 @@ struct AttentionTask {
   int32_t head_count;
   int64_t head_dim;
   const float* keys;      // [panel of positions][head_dim][16]
-  const float* values;    // [position][value_step], zero beyond head_dim
-  int64_t value_step;     // head_dim rounded up to 16
+  const float* values;    // [position][value_step], zero beyond value_dim
+  int64_t value_dim;
+  int64_t value_step;     // value_dim rounded up to 16
   int64_t start, length;  // absolute position of row 0; rows
   int64_t window;         // 0: all earlier positions
   float scale;
-  float* out;  // as q
+  float soft_cap;     // 0: none
+  const float* bias;  // [query head][bias_step] by position of the key, or null
+  int64_t bias_step;
+  const float* sinks;  // [query head], or null
+  float* out;          // [length][out_step], head h at offset h * value_dim
   int64_t out_step;
-  float* scratch;  // attention_scratch_floats(start + length, head_dim)
+  float* scratch;  // attention_scratch_floats(start + length, head_dim, value_dim)
 };
 
-constexpr int64_t attention_scratch_floats(int64_t positions, int64_t head_dim) {
+constexpr int64_t attention_scratch_floats(int64_t positions, int64_t head_dim, int64_t value_dim) {
   const int64_t score_blocks = positions / kBlock + 2, query_blocks = head_dim / kBlock + 1;
-  return kMaxTileRows * ((score_blocks + query_blocks) * kBlockStride + head_dim + kPanel);
+  return kMaxTileRows * ((score_blocks + query_blocks) * kBlockStride + value_dim + kPanel);
 }
 
 // What one row of logits says: largest, sum of exp(logit - largest), index of the first largest. A NaN among
@@ -91,11 +98,20 @@ struct CpuKernels {
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t width,
                      float* y);
   // One token: heads of head_dim, the first 2 * half dimensions rotated by cos, sin [half].
-  void (*rotary)(const float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t half,
-                 float* y);
-  void (*silu_mul)(const float* gate, const float* up, int64_t count, float* y);
-  void (*gelu_erf)(const float* x, int64_t count, float* y);
-  void (*gelu_tanh)(const float* x, int64_t count, float* y);
+  // The same with the mean of squares given: sum_of_squares / of_width.
+  void (*square_sums)(const float* x, int64_t rows, int64_t width, float* sums);
+  void (*scale_by_squares)(const float* x, const float* sums, int64_t of_width, const float* weight, float eps,
+                           int64_t rows, int64_t width, float* y);
+  // One token: of each of `heads` heads of head_dim, 2 * half dimensions from `first` on rotated by cos, sin [half]; pairs
+  // (i, i + half), or (2 i, 2 i + 1) where interleaved.
+  void (*rotary)(const float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t first,
+                 int64_t half, float* y);
+  void (*rotary_interleaved)(const float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim,
+                             int64_t first, int64_t half, float* y);
+  void (*activate)(Activation kind, const float* x, int64_t count, float* y);
+  void (*activate_mul)(Activation kind, const float* gate, const float* up, int64_t count, float* y);
+  // y = cap * tanh(scale * x / cap); scale * x for a cap of 0.
+  void (*scale_and_cap)(const float* x, float scale, float cap, int64_t count, float* y);
   void (*exp)(const float* x, int64_t count, float* y);
   void (*summarise)(const float* logits, int64_t count, RowSummary* out);
 };
