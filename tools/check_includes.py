@@ -25,7 +25,7 @@ USES = {
     "data": ["base", "net"],
     "ops": ["base", "device"],
     "model": ["base", "device", "comm", "ops"],
-    "engine": ["base", "device", "comm", "model"],
+    "engine": ["base", "device", "comm", "ops", "model"],
     "task": ["base", "text", "data"],
     "remote": ["base", "net", "text"],
     "job": ["base", "comm", "store"],

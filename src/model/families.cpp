@@ -123,6 +123,7 @@ void read_llama(const ConfigReader& config, ModelSpec& spec) {
   set_attention_bias(spec, config.flag_or("attention_bias", false));
   spec.mlp_bias = config.flag_or("mlp_bias", false);
   spec.rotaries = {read_rotary(config, spec)};
+  if (spec.rotaries[0].dims != spec.head_dim) fail_setting(config, "partial_rotary_factor", "1");
 }
 
 void read_mistral(const ConfigReader& config, ModelSpec& spec) {

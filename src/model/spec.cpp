@@ -1,6 +1,9 @@
 #include "evalmpi/model/spec.h"
 
 #include <algorithm>
+#include <numeric>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "config_reader.h"
@@ -20,6 +23,30 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+// Levenshtein's distance.
+size_t edits_between(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+    }
+  }
+  return row.back();
+}
+
+std::vector<std::string> nearest_architectures(const std::string& name, size_t count) {
+  std::vector<std::string> names = supported_architectures();
+  const std::string bounded = name.substr(0, 200);
+  std::stable_sort(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
+    return edits_between(a, bounded) < edits_between(b, bounded);
+  });
+  names.resize(std::min(count, names.size()));
+  return names;
+}
+
 // By architectures[0]; by model_type where a config.json names no architecture.
 const FamilyReader& find_family(const ConfigReader& config) {
   std::string architecture;
@@ -31,15 +58,22 @@ const FamilyReader& find_family(const ConfigReader& config) {
   for (const FamilyReader& family : family_readers()) {
     if (architecture.empty() ? model_type == family.model_type : architecture == family.architecture) return family;
   }
-  fail(ExitCode::kBadInput, "{}: the architecture \"{}\" is not supported. Supported are: {}.", config.where(),
-       architecture.empty() ? model_type : architecture, joined(supported_architectures()));
+  const std::string name = architecture.empty() ? model_type : architecture;
+  fail(ExitCode::kBadInput, "{}: the architecture \"{}\" is not supported. Of the {} that are, the nearest are: {}.",
+       config.where(), name, family_readers().size(), joined(nearest_architectures(name, 4)));
 }
 
 void check_plain_weights(const ConfigReader& config) {
   if (!config.has("quantization_config")) return;
+  const Json& quantization = config.raw("quantization_config");
+  const std::string method =
+      quantization.is_object() && quantization.contains("quant_method") && quantization["quant_method"].is_string()
+          ? quantization["quant_method"].get<std::string>()
+          : "an unnamed method";
   fail(ExitCode::kBadInput,
-       "{}: the weights are quantised (quantization_config), which is not supported; use the unquantised model",
-       config.where());
+       "{}: the weights are quantised ({}, in quantization_config), which is not supported; use the model in bfloat16, "
+       "float16 or float32 that it was made from",
+       config.where(), method);
 }
 
 DType read_source_dtype(const ConfigReader& config) {

@@ -145,12 +145,12 @@ TEST(SharedTrunks, busy_lanes_give_the_bits_of_one_lane) {
 
 // One lane's store filled with keys and values that tell which lane wrote them.
 struct FilledStore {
-  explicit FilledStore(float mark) : store(1, 1, 1, 16) {
+  explicit FilledStore(float mark) : store(1, 1, 1, 16, 16) {
     store.reserve(64);
     const at::Tensor rows = at::full({40, 1, 16}, mark);
     const std::vector<int32_t> map = {0};
     const std::vector<ops::AttentionSpan> spans = {{0, 0, 0, 40}};
-    ops::attention(rows, rows, rows, spans, store, 0, map, 1.0, 0);
+    ops::attention(rows, rows, rows, spans, store, 0, map, {.scale = 1.0});
   }
   ops::KeyValueStore store;
 };
@@ -160,7 +160,7 @@ float value_seen_after(ops::KeyValueStore& store, int32_t length) {
   const at::Tensor row = at::zeros({1, 1, 16});
   const std::vector<int32_t> map = {0};
   const std::vector<ops::AttentionSpan> spans = {{0, length, 0, 1}};
-  return ops::attention(row, row, row, spans, store, 0, map, 1.0, 0)[0][0].item<float>() *
+  return ops::attention(row, row, row, spans, store, 0, map, {.scale = 1.0})[0][0].item<float>() *
          static_cast<float>(length + 1) / static_cast<float>(length);
 }
 

@@ -23,7 +23,9 @@ model::ModelSpec small_llama() {
   spec.mlp = 2048;
   spec.vocab = 50304;
   spec.max_positions = 2048;
-  spec.rotary.dims = 64;
+  spec.rotaries.resize(1);
+  spec.rotaries[0].dims = 64;
+  spec.layer.resize(12);
   return spec;
 }
 

@@ -34,9 +34,10 @@ TEST(ModelSpec, Llama) {
   EXPECT_EQ(spec.head_dim, 4);
   EXPECT_EQ(spec.kv_heads, 5);
   EXPECT_EQ(spec.norm, NormKind::kRms);
-  EXPECT_EQ(spec.mlp_kind, MlpKind::kGatedSilu);
-  EXPECT_EQ(spec.rotary.dims, 4);
-  EXPECT_EQ(spec.rotary.theta, 10000.0);
+  EXPECT_EQ(spec.activation, ops::Activation::kSilu);
+  EXPECT_TRUE(spec.gated_mlp);
+  EXPECT_EQ(spec.rotaries.at(0).dims, 4);
+  EXPECT_EQ(spec.rotaries.at(0).theta, 10000.0);
   EXPECT_EQ(spec.eos_ids, (std::vector<int64_t>{2, 3}));
   EXPECT_EQ(spec.bos_id, 1);
   EXPECT_FALSE(spec.tied_head);
@@ -46,15 +47,16 @@ TEST(ModelSpec, FixturesAsTransformersWroteThem) {
   const ModelSpec tied = read_model_spec(fixture("llama_bf16"));
   EXPECT_TRUE(tied.tied_head);
   EXPECT_EQ(tied.source_dtype, DType::kBFloat16);
-  EXPECT_EQ(tied.rotary.scaling, RotaryScaling::kLlama3);
-  EXPECT_EQ(tied.rotary.original_max_positions, 32);
+  EXPECT_EQ(tied.rotaries.at(0).scaling, RotaryScaling::kLlama3);
+  EXPECT_EQ(tied.rotaries.at(0).original_max_positions, 32);
   const ModelSpec serial = read_model_spec(fixture("neox_serial"));
   EXPECT_EQ(serial.norm, NormKind::kLayer);
-  EXPECT_EQ(serial.mlp_kind, MlpKind::kGeluTanh);
-  EXPECT_EQ(serial.rotary.dims, 4);
-  EXPECT_EQ(serial.rotary.scaling, RotaryScaling::kLinear);
+  EXPECT_EQ(serial.activation, ops::Activation::kGeluTanh);
+  EXPECT_FALSE(serial.gated_mlp);
+  EXPECT_EQ(serial.rotaries.at(0).dims, 4);
+  EXPECT_EQ(serial.rotaries.at(0).scaling, RotaryScaling::kLinear);
   EXPECT_FALSE(serial.parallel_residual);
-  EXPECT_FALSE(serial.attention_bias);
+  EXPECT_FALSE(serial.query_key_value_bias || serial.attention_out_bias);
   EXPECT_TRUE(serial.mlp_bias);
   EXPECT_EQ(serial.source_dtype, DType::kFloat16);
 }
@@ -64,13 +66,13 @@ TEST(ModelSpec, SpellingsOfTransformers5) {
       "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
       "original_max_position_embeddings": 8192}})");
   EXPECT_EQ(spec.source_dtype, DType::kBFloat16);
-  EXPECT_EQ(spec.rotary.theta, 500000.0);
-  EXPECT_EQ(spec.rotary.scaling, RotaryScaling::kLlama3);
-  EXPECT_EQ(spec.rotary.factor, 8.0);
+  EXPECT_EQ(spec.rotaries.at(0).theta, 500000.0);
+  EXPECT_EQ(spec.rotaries.at(0).scaling, RotaryScaling::kLlama3);
+  EXPECT_EQ(spec.rotaries.at(0).factor, 8.0);
 }
 
 TEST(ModelSpec, NullMeansMissing) {
-  EXPECT_EQ(read_changed(R"({"rope_scaling": null, "head_dim": null})").rotary.scaling, RotaryScaling::kNone);
+  EXPECT_EQ(read_changed(R"({"rope_scaling": null, "head_dim": null})").rotaries.at(0).scaling, RotaryScaling::kNone);
   EXPECT_TRUE(read_changed(R"({"eos_token_id": null})").eos_ids.empty());
 }
 
@@ -90,9 +92,10 @@ TEST(ModelSpec, GenerationConfigComesFirst) {
 
 TEST(ModelSpec, RefusesWhatItDoesNotCompute) {
   expect_refused(R"({"architectures": ["T5ForConditionalGeneration"]})",
-                 {"T5ForConditionalGeneration", "LlamaForCausalLM", "GPTNeoXForCausalLM"});
-  expect_refused(R"({"hidden_act": "relu"})", {"relu", "silu"});
-  expect_refused(R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}})", {"yarn", "llama3"});
+                 {"T5ForConditionalGeneration", "is not supported"});
+  expect_refused(R"({"architectures": ["Gemma9ForCausalLM"]})", {"Gemma9ForCausalLM", "GemmaForCausalLM"});
+  expect_refused(R"({"hidden_act": "mish"})", {"mish", "silu"});
+  expect_refused(R"({"rope_scaling": {"rope_type": "spiral", "factor": 4.0}})", {"spiral", "llama3", "yarn"});
   expect_refused(R"({"quantization_config": {"quant_method": "gptq"}})", {"quantised"});
   expect_refused(R"({"partial_rotary_factor": 0.5})", {"partial_rotary_factor"});
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include <cmath>
 #include <limits>
 
@@ -28,12 +30,14 @@ TEST(TensorTable, NamesAndShapesAreThoseOfTheFiles) {
     const ModelSpec spec = read_model_spec(fixture(name));
     const Checkpoint checkpoint(fixture(name));
     const std::vector<TensorRow> table = make_tensor_table(spec);
-    EXPECT_EQ(table.size(), checkpoint.tensors().size()) << name;
+    std::set<std::string> sources;
     for (const TensorRow& row : table) {
       const TensorEntry* entry = checkpoint.find(row.source_name);
       ASSERT_NE(entry, nullptr) << row.source_name;
-      EXPECT_EQ(entry->shape, row.shape) << row.source_name;
+      EXPECT_EQ(entry->shape, row.source.shape) << row.source_name;
+      sources.insert(row.source_name);
     }
+    EXPECT_EQ(sources.size(), checkpoint.tensors().size()) << name;
   }
 }
 
@@ -41,9 +45,12 @@ TEST(TensorTable, FusedRowsAreTheHeadsOfThisPlace) {
   const ModelSpec spec = read_model_spec(fixture("neox"));  // 5 heads of 8
   const ShardPlan plan = make_shard_plan(spec, 3);
   for (const TensorRow& row : make_tensor_table(spec)) {
-    if (row.slot != Slot::kQueryKeyValue || row.layer != 1) continue;
-    const Slice slice = shard_slice(row, spec, plan.ranks[1]);  // heads 2 and 3
-    EXPECT_EQ(slice.ranges, (std::vector<Range>{{48, 56}, {72, 80}, {56, 64}, {80, 88}, {64, 72}, {88, 96}}));
+    if (row.layer != 1 || (row.slot != Slot::kQuery && row.slot != Slot::kKey && row.slot != Slot::kValue)) continue;
+    const Slice slice = source_slice(row, shard_slice(row, spec, plan.ranks[1]));  // heads 2 and 3
+    const int64_t part = row.slot == Slot::kQuery ? 0 : row.slot == Slot::kKey ? 8 : 16;
+    EXPECT_EQ(slice.dim, 0);
+    EXPECT_EQ(slice.ranges, (std::vector<Range>{{48 + part, 56 + part}, {72 + part, 80 + part}}));
+    EXPECT_EQ(row.source.shape[0], 3 * 40);
     EXPECT_EQ(row.adapter_target, "query_key_value");
   }
 }
@@ -51,7 +58,7 @@ TEST(TensorTable, FusedRowsAreTheHeadsOfThisPlace) {
 // Every rotary frequency of transformers, to the last bit.
 TEST(Rotary, InverseFrequenciesAreThoseOfTransformers) {
   for (const char* name : kFixtures) {
-    const std::vector<float> ours = rotary_inverse_frequencies(read_model_spec(fixture(name)).rotary);
+    const std::vector<float> ours = rotary_inverse_frequencies(read_model_spec(fixture(name)).rotaries.at(0));
     EXPECT_EQ(ours, expected(name).at("inverse_frequencies").get<std::vector<float>>()) << name;
   }
 }
@@ -59,7 +66,7 @@ TEST(Rotary, InverseFrequenciesAreThoseOfTransformers) {
 TEST(Rotary, TablesAreCosAndSinOfTheRoundedAngle) {
   RotarySpec rotary;
   rotary.dims = 64;
-  const RotaryTables tables = make_rotary_tables(rotary, 300);
+  const ops::RotaryTable tables = make_rotary_table(rotary, 300);
   const std::vector<float> frequencies = rotary_inverse_frequencies(rotary);
   ASSERT_EQ(tables.cos_PR.size(1), 32);
   EXPECT_EQ(frequencies[0], 1.0f);
@@ -104,8 +111,8 @@ TEST(Weights, RotaryTablesHaveTheRowsAskedFor) {
   const ShardPlan plan = make_shard_plan(spec, 1);
   LoadOptions options;
   options.max_positions = 17;
-  EXPECT_EQ(load_weights(fixture("llama"), spec, plan, 0, options)->rotary_cos_PR.size(0), 17);
-  EXPECT_EQ(load_weights(fixture("llama"), spec, plan, 0)->rotary_cos_PR.size(0), 64);
+  EXPECT_EQ(load_weights(fixture("llama"), spec, plan, 0, options)->rotaries.at(0).cos_PR.size(0), 17);
+  EXPECT_EQ(load_weights(fixture("llama"), spec, plan, 0)->rotaries.at(0).cos_PR.size(0), 64);
   spec.max_positions = int64_t{1} << 40;
   expect_error(ExitCode::kBadInput, [&] { load_weights(fixture("llama"), spec, plan, 0); }, {"positions", "llama"});
 }
@@ -135,7 +142,9 @@ TEST(Memory, IsTheSumOfWhatIsAliveAtOnce) {
   spec.mlp = 24;
   spec.vocab = 20;
   spec.max_positions = 10;
-  spec.rotary.dims = 4;
+  spec.rotaries.resize(1);
+  spec.rotaries[0].dims = 4;
+  spec.layer.resize(3);
   const PlaceMemory memory = place_memory(spec, make_shard_plan(spec, 1), 0, DType::kBFloat16);
   const int64_t packed = 16 * 8 + 2 * 16 * 8 + 16 * 8 + 2 * 32 * 8 + 16 * 24;  // query, key and value, out, gate and up, down
   const int64_t tables = 20 * 8 + 32 * 8;                                       // embedding, head in panels of 16

@@ -99,7 +99,7 @@ TEST(Attention, bits_do_not_depend_on_how_rows_are_cut_into_spans) {
       for (const std::vector<int32_t>& cuts : {std::vector<int32_t>(50, 1), {20, 30}, {1, 48, 1}, {13, 14, 15, 8}}) {
         std::vector<AttentionSpan> spans;
         std::vector<at::Tensor> parts;
-        KeyValueStore together(1, 1, heads.kv, heads.dim), apart(1, 1, heads.kv, heads.dim, heads.dim);
+        KeyValueStore together(1, 1, heads.kv, heads.dim, heads.dim), apart(1, 1, heads.kv, heads.dim, heads.dim);
         int32_t row = 0;
         for (int32_t length : cuts) {
           spans.push_back({.path = 0, .start = row, .row = row, .length = length});
@@ -223,7 +223,7 @@ TEST(Attention, any_map_of_query_heads_and_threads_give_the_same_bits) {
     KeyValueStore single(1, 1, 1, 16, 16);
     const at::Tensor alone =
         attention(s.q.narrow(1, n, 1).contiguous(), s.k.narrow(1, map[n], 1).contiguous(),
-                  s.v.narrow(1, map[n], 1).contiguous(), spans, single, 0, std::vector<int32_t>{0}, 0.25, 0);
+                  s.v.narrow(1, map[n], 1).contiguous(), spans, single, 0, std::vector<int32_t>{0}, {.scale = 0.25});
     EXPECT_TRUE(same_bits(alone, out.narrow(1, n * 16, 16)));
   }
 }
@@ -245,6 +245,54 @@ TEST(Attention, a_span_cannot_begin_beyond_what_its_path_holds) {
   EXPECT_THROW(attend(heads, s, {{0, 3, 0, 10}}, store), Error);
   EXPECT_THROW(attend(heads, s, {{1, 0, 0, 10}}, store), Error);
   EXPECT_THROW(attend(heads, s, {{0, 0, 5, 10}}, store), Error);
+}
+
+// One query head and one KV head, in double precision.
+std::vector<double> ruled_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                    const AttentionRule& rule) {
+  const int64_t length = q.size(0), dim = q.size(2), value_dim = v.size(2);
+  std::vector<double> out;
+  for (int64_t i = 0; i < length; ++i) {
+    std::vector<double> weight;
+    double sum = rule.sink_N.defined() ? std::exp(double{values(rule.sink_N)[0]}) : 0.0;
+    for (int64_t j = 0; j <= i; ++j) {
+      double score = 0;
+      for (int64_t d = 0; d < dim; ++d) score += double{values(q)[i * dim + d]} * values(k)[j * dim + d];
+      score *= rule.scale;
+      if (rule.soft_cap > 0) score = rule.soft_cap * std::tanh(score / rule.soft_cap);
+      if (rule.bias_NP.defined()) score += values(rule.bias_NP)[j];
+      weight.push_back(rule.window > 0 && j <= i - rule.window ? 0.0 : std::exp(score));
+      sum += weight.back();
+    }
+    for (int64_t d = 0; d < value_dim; ++d) {
+      double total = 0;
+      for (int64_t j = 0; j <= i; ++j) total += weight[j] * values(v)[j * value_dim + d];
+      out.push_back(total / sum);
+    }
+  }
+  return out;
+}
+
+TEST(Attention, rules_agree_with_double_precision) {
+  const int64_t length = 41;
+  const at::Tensor q = random_tensor({length, 1, 12}, 31), k = random_tensor({length, 1, 12}, 32),
+                   v = random_tensor({length, 1, 21}, 33);
+  const at::Tensor bias = random_tensor({1, 50}, 34), sink = random_tensor({1}, 35);
+  const AttentionRule rules[] = {{.scale = 0.4},
+                                 {.scale = 0.4, .soft_cap = 0.7},
+                                 {.scale = 0.4, .bias_NP = bias},
+                                 {.scale = 0.4, .sink_N = sink},
+                                 {.scale = 0.4, .window = 9, .soft_cap = 0.7, .bias_NP = bias, .sink_N = sink}};
+  const std::vector<AttentionSpan> spans = {{0, 0, 0, 41}};
+  for (const AttentionRule& rule : rules) {
+    KeyValueStore store(1, 1, 1, 12, 21);
+    const at::Tensor out = attention(q, k, v, spans, store, 0, std::vector<int32_t>{0}, rule);
+    EXPECT_TRUE(near(values(out), ruled_attention(q, k, v, rule), 3e-6));
+  }
+  KeyValueStore store(1, 1, 1, 12, 21);
+  EXPECT_THROW(attention(q, k, v, spans, store, 0, std::vector<int32_t>{0},
+                         {.scale = 1, .bias_NP = random_tensor({1, 40}, 36)}),
+               Error);
 }
 
 }  // namespace

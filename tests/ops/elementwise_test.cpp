@@ -78,14 +78,59 @@ TEST(Rotary, turns_pairs_by_their_angles) {
                          : i < half    ? double{head[i]} * values(cos)[at] - double{head[i + half]} * values(sin)[at]
                                        : double{head[i]} * values(cos)[at] + double{head[pair]} * values(sin)[at]);
         }
-    const at::Tensor y = on_every_variant([&] { return rotary(x, positions, cos, sin); });
+    const at::Tensor y = on_every_variant([&] { return rotary(x, positions, {.cos_PR = cos, .sin_PR = sin}); });
     EXPECT_TRUE(near(values(y), want, 1e-6));
     at::Tensor with_gradient = x.clone();
     with_gradient.requires_grad_(true);
-    const at::Tensor through_aten = rotary(with_gradient, positions, cos, sin);
+    const at::Tensor through_aten = rotary(with_gradient, positions, {.cos_PR = cos, .sin_PR = sin});
     EXPECT_TRUE(through_aten.requires_grad());
     EXPECT_TRUE(same_bits(y, through_aten.detach()));  // the order of Hugging Face's eager code
-    EXPECT_THROW(rotary(x, positions, cos.narrow(0, 0, 7), sin.narrow(0, 0, 7)), Error);
+    EXPECT_THROW(rotary(x, positions, {.cos_PR = cos.narrow(0, 0, 7), .sin_PR = sin.narrow(0, 0, 7)}), Error);
+  }
+}
+
+TEST(Rotary, turns_neighbours_where_interleaved) {
+  const int64_t head_dim = 11, half = 3, first = 2;
+  const at::Tensor x = random_tensor({2, 2, head_dim}, 16);
+  at::Tensor positions = at::empty({2}, at::kInt);
+  positions.mutable_data_ptr<int32_t>()[0] = 4;
+  positions.mutable_data_ptr<int32_t>()[1] = 1;
+  const at::Tensor cos = random_tensor({5, half}, 17), sin = random_tensor({5, half}, 18);
+  const RotaryTable table{.cos_PR = cos, .sin_PR = sin, .first = first, .is_interleaved = true};
+  std::vector<double> want(values(x).begin(), values(x).end());
+  for (int64_t t = 0; t < 2; ++t)
+    for (int64_t n = 0; n < 2; ++n)
+      for (int64_t i = 0; i < half; ++i) {
+        const int64_t at = (t * 2 + n) * head_dim + first + 2 * i, row = (t == 0 ? 4 : 1) * half + i;
+        const double a = values(x)[at], b = values(x)[at + 1], c = values(cos)[row], s = values(sin)[row];
+        want[at] = a * c - b * s;
+        want[at + 1] = b * c + a * s;
+      }
+  const at::Tensor y = on_every_variant([&] { return rotary(x, positions, table); });
+  EXPECT_TRUE(near(values(y), want, 1e-6));
+  at::Tensor with_gradient = x.clone();
+  with_gradient.requires_grad_(true);
+  EXPECT_TRUE(same_bits(y, rotary(with_gradient, positions, table).detach()));
+}
+
+TEST(Norms, whole_rows_and_rows_cut_over_places_agree) {
+  const at::Tensor x = random_tensor({5, 30}, 26), weight = random_tensor({30}, 27);
+  const at::Tensor whole = rms_norm(x, weight, 1e-5);
+  EXPECT_TRUE(same_bits(rms_norm_of(x, square_sums(x), 30, weight, 1e-5), whole));
+  const at::Tensor left = x.narrow(1, 0, 14).contiguous(), right = x.narrow(1, 14, 16).contiguous();
+  const at::Tensor squares = square_sums(left).add(square_sums(right));
+  const at::Tensor part = rms_norm_of(left, squares, 30, weight.narrow(0, 0, 14).contiguous(), 1e-5);
+  for (int64_t row = 0; row < 5; ++row)
+    for (int64_t i = 0; i < 14; ++i) EXPECT_NEAR(values(part)[row * 14 + i], values(whole)[row * 30 + i], 1e-6);
+}
+
+TEST(Activations, caps_keep_small_values_exact) {
+  at::Tensor x = at::empty({1, 2001}, at::kFloat);
+  for (int64_t i = 0; i < 2001; ++i) x.mutable_data_ptr<float>()[i] = 1e-4f * static_cast<float>(i - 1000);
+  const at::Tensor y = on_every_variant([&] { return scale_and_cap(x, 1.0, 0.5); });
+  for (int64_t i = 0; i < 2001; ++i) {
+    const double want = 0.5 * std::tanh(double{values(x)[i]} / 0.5);
+    EXPECT_NEAR(values(y)[i], want, 3e-7 * std::abs(want)) << values(x)[i];
   }
 }
 
@@ -107,9 +152,9 @@ TEST(Activations, agree_with_double_precision) {
   const struct {
     std::function<at::Tensor()> ours;
     double (*want)(double);
-  } cases[] = {{[&] { return silu_mul(x, ones); }, silu},
-               {[&] { return gelu(x, Gelu::kErf); }, gelu_erf},
-               {[&] { return gelu(x, Gelu::kTanh); }, gelu_tanh}};
+  } cases[] = {{[&] { return activate_mul(Activation::kSilu, x, ones); }, silu},
+               {[&] { return activate(Activation::kGeluErf, x); }, gelu_erf},
+               {[&] { return activate(Activation::kGeluTanh, x); }, gelu_tanh}};
   for (const auto& c : cases) {
     std::vector<double> want;
     for (float v : values(x)) want.push_back(c.want(v));
@@ -125,9 +170,13 @@ TEST(Activations, agree_with_aten) {
     const at::Tensor plain = y.detach().contiguous();
     return std::vector<double>(values(plain).begin(), values(plain).end());
   };
-  EXPECT_TRUE(near(values(silu_mul(x, x)), as_double(silu_mul(with_gradient, x)), 8e-6));
-  for (Gelu kind : {Gelu::kErf, Gelu::kTanh})
-    EXPECT_TRUE(near(values(gelu(x, kind)), as_double(gelu(with_gradient, kind)), 3e-6));
+  EXPECT_TRUE(near(values(activate_mul(Activation::kSilu, x, x)), as_double(activate_mul(Activation::kSilu, with_gradient, x)), 8e-6));
+  for (Activation kind : {Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu, Activation::kSilu}) {
+    EXPECT_TRUE(near(values(activate(kind, x)), as_double(activate(kind, with_gradient)), 3e-6));
+    const at::Tensor product = activate_mul(kind, x, x);
+    EXPECT_TRUE(near(values(product), as_double(activate_mul(kind, with_gradient, x)), 3e-5));
+  }
+  EXPECT_TRUE(near(values(scale_and_cap(x, 0.7, 3.0)), as_double(scale_and_cap(with_gradient, 0.7, 3.0)), 1e-6));
   const at::Tensor rows = random_tensor({4, 64}, 8), weight = random_tensor({64}, 9);
   at::Tensor rows_with_gradient = rows.clone();
   rows_with_gradient.requires_grad_(true);
@@ -143,7 +192,7 @@ TEST(Activations, extremes_are_sane) {
   std::copy_n(extremes, 9, x.mutable_data_ptr<float>());
   const at::Tensor ones = at::empty({1, 9}, at::kFloat).fill_(1.0);
   for_each_variant([&] {
-    for (const at::Tensor& y : {silu_mul(x, ones), gelu(x, Gelu::kErf), gelu(x, Gelu::kTanh)}) {
+    for (const at::Tensor& y : {activate_mul(Activation::kSilu, x, ones), activate(Activation::kGeluErf, x), activate(Activation::kGeluTanh, x)}) {
       EXPECT_EQ(values(y)[0], 1e30f);
       EXPECT_EQ(values(y)[1], 0.0f);
       EXPECT_EQ(values(y)[2], infinity);
@@ -163,9 +212,9 @@ TEST(Rows, do_not_depend_on_neighbours_or_threads) {
   const std::function<at::Tensor(int64_t, int64_t)> cases[] = {
       [&](int64_t b, int64_t n) { return rms_norm(x.narrow(0, b, n), weight, 1e-5); },
       [&](int64_t b, int64_t n) { return layer_norm(x.narrow(0, b, n), weight, weight, 1e-5); },
-      [&](int64_t b, int64_t n) { return silu_mul(x.narrow(0, b, n), up.narrow(0, b, n)); },
-      [&](int64_t b, int64_t n) { return gelu(x.narrow(0, b, n), Gelu::kErf); },
-      [&](int64_t b, int64_t n) { return gelu(x.narrow(0, b, n), Gelu::kTanh); }};
+      [&](int64_t b, int64_t n) { return activate_mul(Activation::kSilu, x.narrow(0, b, n), up.narrow(0, b, n)); },
+      [&](int64_t b, int64_t n) { return activate(Activation::kGeluErf, x.narrow(0, b, n)); },
+      [&](int64_t b, int64_t n) { return activate(Activation::kGeluTanh, x.narrow(0, b, n)); }};
   for (const auto& f : cases) {
     const at::Tensor all = f(0, 70);
     for (int64_t n : {1, 3, 13, 69}) EXPECT_TRUE(same_bits(f(70 - n, n), all.narrow(0, 70 - n, n)));

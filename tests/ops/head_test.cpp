@@ -35,7 +35,7 @@ TEST(Head, agrees_with_log_softmax_in_double_precision) {
         tokens.push_back(static_cast<int32_t>(token) + 100);
       }
     for_each_variant([&] {
-      const HeadPartial part = head(hidden, packed, bias, 100, rows, tokens);
+      const HeadPartial part = head(hidden, packed, {.bias_V = bias}, 100, rows, tokens);
       for (int64_t r = 0; r < 19; ++r) {
         const std::span<const float> row = values(logits).subspan(r * vocabulary, vocabulary);
         const Summary want = summary_of(row);
@@ -121,7 +121,7 @@ TEST(Head, a_nan_or_infinite_logit_cannot_go_unnoticed) {
       at::Tensor bias = random_tensor({5000}, 12);
       bias.mutable_data_ptr<float>()[column] = broken;
       for_each_variant([&] {
-        const HeadPartial part = head(hidden, PackedLinear::pack(random_tensor({5000, 4}, 13)), bias, 0, {}, {});
+        const HeadPartial part = head(hidden, PackedLinear::pack(random_tensor({5000, 4}, 13)), {.bias_V = bias}, 0, {}, {});
         EXPECT_TRUE(std::isnan(part.max_R[0]) && std::isnan(part.sum_R[0])) << column;
       });
     }
@@ -132,7 +132,7 @@ TEST(Head, logits_of_minus_infinity_count_as_nothing) {
   bias.mutable_data_ptr<float>()[2500] = 0.0f;
   const at::Tensor hidden = at::empty({1, 1}, at::kFloat).fill_(1.0),
                    weight = at::empty({3000, 1}, at::kFloat).fill_(2.0);
-  const HeadPartial part = head(hidden, PackedLinear::pack(weight), bias, 0, {}, {});
+  const HeadPartial part = head(hidden, PackedLinear::pack(weight), {.bias_V = bias}, 0, {}, {});
   EXPECT_EQ(part.max_R[0], 2.0f);
   EXPECT_EQ(part.sum_R[0], 1.0f);
   EXPECT_EQ(part.argmax_R[0], 2500);
@@ -171,6 +171,18 @@ TEST(ExactMath, log_is_correctly_rounded) {
   EXPECT_EQ(log_exact(0.0f), -std::numeric_limits<float>::infinity());
   EXPECT_EQ(log_exact(std::numeric_limits<float>::infinity()), std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::isnan(log_exact(-1.0f)) && std::isnan(log_exact(std::nanf(""))));
+}
+
+TEST(Head, scales_and_caps_logits) {
+  const at::Tensor hidden = random_tensor({3, 24}, 21), weight = random_tensor({70, 24}, 22);
+  const PackedLinear packed = PackedLinear::pack(weight);
+  const LogitRule rule{.bias_V = random_tensor({70}, 23), .scale = 0.3, .soft_cap = 2.0};
+  const at::Tensor plain = linear(hidden, packed, rule.bias_V), capped = logits(hidden, packed, rule);
+  for (int64_t i = 0; i < plain.numel(); ++i)
+    EXPECT_NEAR(values(capped)[i], 2.0 * std::tanh(0.3 * values(plain)[i] / 2.0), 1e-6);
+  const HeadPartial part = head(hidden, packed, rule, 0, std::vector<int32_t>{1}, std::vector<int32_t>{7});
+  EXPECT_EQ(part.target_logit_M[0], values(capped)[70 + 7]);
+  EXPECT_EQ(part.max_R[1], *std::max_element(values(capped).begin() + 70, values(capped).begin() + 140));
 }
 
 }  // namespace

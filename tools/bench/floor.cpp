@@ -222,11 +222,10 @@ Json measure_scorer(const model::ModelSpec& spec, const std::shared_ptr<const mo
 double weight_bytes_per_token(const model::Weights& weights) {
   double bytes = static_cast<double>(weights.head_VD.bytes());
   for (const model::LayerWeights& layer : weights.layers) {
-    for (const model::Linear* linear :
-         {&layer.query, &layer.key, &layer.value, &layer.attention_out, &layer.up, &layer.down}) {
+    bytes += static_cast<double>(layer.mlp.bytes());
+    for (const model::Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.attention_out}) {
       bytes += static_cast<double>(linear->bytes());
     }
-    if (weights.spec.gated_mlp()) bytes += static_cast<double>(layer.gate.bytes());
   }
   return bytes;
 }

@@ -184,14 +184,14 @@ Json measure_head(const model::ModelSpec& spec, double seconds) {
 // One layer's attention: `spans` spans of `length` rows that all continue a path at `start`.
 Json measure_attention_of(const model::ModelSpec& spec, int start, int spans, int length, double seconds) {
   const int64_t N = spec.heads, G = spec.kv_heads, H = spec.head_dim;
-  ops::KeyValueStore store(1, 1, G, H);
+  ops::KeyValueStore store(1, 1, G, H, H);
   std::vector<int32_t> kv_head_of_query;
   for (int64_t n = 0; n < N; ++n) kv_head_of_query.push_back(static_cast<int32_t>(n / spec.query_heads_per_kv_head()));
   const double scale = 1 / std::sqrt(static_cast<double>(H));
   store.reserve(start + length);
   const auto run = [&](int rows, const std::vector<ops::AttentionSpan>& list) {
     const at::Tensor q_TNH = at::randn({rows, N, H}), k_TGH = at::randn({rows, G, H}), v_TGH = at::randn({rows, G, H});
-    const auto call = [&] { ops::attention(q_TNH, k_TGH, v_TGH, list, store, 0, kv_head_of_query, scale, 0); };
+    const auto call = [&] { ops::attention(q_TNH, k_TGH, v_TGH, list, store, 0, kv_head_of_query, {.scale = scale}); };
     return best_seconds(seconds, call);
   };
   if (start > 0) run(start, {{0, 0, 0, start}});

@@ -126,7 +126,7 @@ double linear_flops_per_token(const model::ModelSpec& spec) {
   const auto D = static_cast<double>(spec.hidden), F = static_cast<double>(spec.mlp);
   const auto query = static_cast<double>(spec.heads * spec.head_dim),
              key = static_cast<double>(spec.kv_heads * spec.head_dim);
-  const double parameters = 2 * D * query + 2 * D * key + (spec.gated_mlp() ? 3 : 2) * D * F;
+  const double parameters = 2 * D * query + 2 * D * key + (spec.gated_mlp ? 3 : 2) * D * F;
   return 2 * parameters * static_cast<double>(spec.layers);
 }
 

@@ -56,8 +56,8 @@ struct AttentionRule {
   double scale = 1;
   int64_t window = 0;   // 0: all earlier positions; W: position j is seen from i iff j > i - W
   double soft_cap = 0;  // 0: none
-  at::Tensor bias_NP;   // float32, contiguous, as many positions as are attended to; undefined: none
-  at::Tensor sink_N;    // float32: one more logit of the softmax, without a value; undefined: none
+  at::Tensor bias_NP = {};  // float32, contiguous, as many positions as are attended to; undefined: none
+  at::Tensor sink_N = {};   // float32: one more logit of the softmax, without a value; undefined: none
 };
 
 // softmax(scores) v, row-pure: a row's bits depend on its query and the keys and values at its absolute positions only,

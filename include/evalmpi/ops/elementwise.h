@@ -25,7 +25,7 @@ at::Tensor layer_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, const 
 // Rotary positions: cos and sin [positions, R], float32, turn 2 R dimensions of every head from `first` on: the pairs
 // (i, i + R), or (2 i, 2 i + 1) where interleaved (GPT-J); the other dimensions pass through.
 struct RotaryTable {
-  at::Tensor cos_PR, sin_PR;
+  at::Tensor cos_PR = {}, sin_PR = {};
   int64_t first = 0;
   bool is_interleaved = false;
 };
