@@ -36,8 +36,17 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
     fail(ExitCode::kBadInput, "a context without tokens cannot be scored; the tokenizer gives none for {}",
          text::python::repr_text(context));
   }
+  check_uniform(static_cast<int64_t>(pair.tokens.size()) - 1);
   pair.targets = static_cast<int32_t>(targets);
   return pair;
+}
+
+void PromptEncoder::check_uniform(int64_t length) const {
+  if (length <= uniform_length_) return;
+  fail(ExitCode::kBadInput,
+       "a sequence of {} tokens: beyond {} this model's rotary positions (longrope) change for the whole sequence, which "
+       "is not supported; --max-length {} cuts prompts there",
+       length, uniform_length_, uniform_length_);
 }
 
 std::vector<int32_t> PromptEncoder::encode_prompt(std::string_view context, int64_t max_new_tokens) const {
@@ -50,6 +59,7 @@ std::vector<int32_t> PromptEncoder::encode_prompt(std::string_view context, int6
   std::vector<int32_t> tokens = text::encode_generation_prompt(tokenizer_, context, {});
   if (tokens.empty()) fail(ExitCode::kBadInput, "an empty prompt cannot be continued");
   if (static_cast<int64_t>(tokens.size()) > room) tokens.erase(tokens.begin(), tokens.end() - room);
+  check_uniform(static_cast<int64_t>(tokens.size()) + max_new_tokens);
   return tokens;
 }
 

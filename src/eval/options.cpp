@@ -118,6 +118,8 @@ std::vector<Field> fields(EvalOptions& o) {
                    "Evaluate only the first N documents of each task, or with N below 1 that fraction.", kNumbers),
       text_field("dtype", "TYPE", o.dtype,
                  "Arithmetic: auto, float32, bfloat16 or float16. On a CPU auto is float32, the only one.", kNumbers),
+      integer_field("max-length", "N", o.max_length, 1,
+                    "Cut prompts on the left to N tokens, continuation included. Default: the model's positions.", kNumbers),
       text_field("seed", "N", o.seed,
                  "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. The last two matter here: torch "
                  "draws tokens where a task samples, fewshot draws the examples. Default 0,1234,1234,1234.", kNumbers),

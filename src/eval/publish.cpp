@@ -69,6 +69,7 @@ Json run_json(const Published& published, const RunFacts& facts) {
                      {"tokens_naive", published.tokens.naive},
                      {"tokens_distinct", published.tokens.distinct},
                      {"tokens_computed", published.tokens.computed},
+                     {"timings", facts.timings},
                      {"token_budget", facts.memory.token_budget},
                      {"token_budget_reason", facts.memory.why_this_budget},
                      {"memory_predicted_bytes", facts.memory.predicted_bytes},
@@ -81,7 +82,7 @@ Json run_json(const Published& published, const RunFacts& facts) {
   json["tokenizer_eos_token"] = token_pair(tokenizer, tokenizer.eos_id());
   json["tokenizer_bos_token"] = token_pair(tokenizer, tokenizer.bos_id());
   json["eot_token_id"] = tokenizer.eos_id() ? Json(*tokenizer.eos_id()) : Json(nullptr);
-  json["max_length"] = facts.setup->spec.max_positions;
+  json["max_length"] = facts.setup->encoder->max_length();
   json["model_source"] = "evalmpi";
   json["model_name"] = options.model;
   json["model_name_sanitized"] = file_part(options.model);
@@ -116,6 +117,7 @@ store::ResultsFile results_file(Published& published, const std::vector<const ta
   file.run.emplace_back("chunks_of_other_numerics_classes", published.records_of_other_classes.size());
   file.run.emplace_back("seconds", facts.seconds);
   file.run.emplace_back("start_to_first_chunk_seconds", facts.first_chunk_seconds);
+  for (const auto& [name, seconds] : facts.timings.items()) file.run.emplace_back("timing." + name, seconds);
   file.run.emplace_back("weight_bytes_read_by_rank_0", facts.bytes_read);
   file.run.emplace_back("token_budget", facts.memory.token_budget);
   file.run.emplace_back("token_budget_reason", facts.memory.why_this_budget);
@@ -152,6 +154,9 @@ void print_summary(const Published& published, const FinishedTasks& finished, co
   }
   if (options.timings) {
     fmt::print("timings: {:.3f} s to the first chunk, {:.3f} s in all\n", facts.first_chunk_seconds, facts.seconds);
+    for (const auto& [name, seconds] : facts.timings.items()) {
+      fmt::print("timings: {} {:.3f}\n", name, seconds.get<double>());
+    }
     for (size_t rank = 0; rank < facts.memory.peak_bytes.size(); ++rank) {
       fmt::print("memory: rank {}: predicted {}, peak {}\n", rank, bytes_text(facts.memory.predicted_bytes[rank]),
                  bytes_text(facts.memory.peak_bytes[rank]));

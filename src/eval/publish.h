@@ -57,6 +57,7 @@ struct RunFacts {
   int attempt = 0;
   double seconds = 0;
   double first_chunk_seconds = 0;  // from process start; 0: nothing was computed
+  Json timings;                    // name_seconds -> seconds
   uint64_t bytes_read = 0;         // of weights, by rank 0
   MemoryFacts memory;
 };

@@ -1,11 +1,14 @@
 #include "replica.h"
 
+#include <chrono>
+
 #include "evalmpi/base/error.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/job/worker.h"
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
 #include "generation.h"
+#include "record_keeper.h"
 
 namespace evalmpi::eval {
 
@@ -70,7 +73,7 @@ void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, con
                              lane_index = static_cast<int>(lane_index), lane = lanes_.back().get()] {
         try {
           const model::InferenceThread inference;
-          run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log);
+          run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log, on_failure);
         } catch (...) {
           on_failure(std::current_exception());
         }
@@ -82,8 +85,9 @@ void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, con
 namespace {
 
 // A lane that waits lends its core to those that compute.
-std::optional<job::Item> next_item(job::WorkerClient& client) {
-  if (client.is_ready()) return client.next();
+std::optional<job::Item> next_item(job::WorkerClient& client, RecordKeeper& keeper) {
+  if (client.has_item()) return client.next();
+  keeper.drain();
   const ops::LentCores waiting(1);
   return client.next();
 }
@@ -98,7 +102,8 @@ std::string receive_chunk(comm::Communicator& group) {
 // The leader of a replica's lane takes chunks from the coordinator and passes each to its group before computing it;
 // an empty message ends the group.
 void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& place, int lane_index, engine::Lane& lane,
-                             const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log) {
+                             const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log,
+                             const std::function<void(std::exception_ptr)>& on_failure) {
   comm::Communicator& group = lane.communicator();
   if (place.tp_rank != 0) {
     while (true) {
@@ -111,11 +116,14 @@ void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& pla
   int worker = lane_index;
   for (int replica = 0; replica < place.dp_rank; ++replica) worker += mesh_.lanes_of_replica[replica];
   job::WorkerClient client(session.port(), worker, 0, stop);
-  while (const std::optional<job::Item> item = next_item(client)) {
+  RecordKeeper keeper(client, *log, on_failure);
+  while (std::optional<job::Item> item = next_item(client, keeper)) {
+    const auto start = std::chrono::steady_clock::now();
     group.broadcast_bytes(item->payload, 0);
-    const std::string record = lane.run(item->payload, criterion);
+    std::string record = lane.run(item->payload, criterion);
     if (client.stop_now()) continue;
-    client.finished(*item, record, log->path().filename().string(), log->append(record));
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    keeper.keep(std::move(*item), elapsed.count(), std::move(record));
   }
   group.broadcast_bytes({}, 0);
 }

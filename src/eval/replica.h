@@ -58,7 +58,8 @@ class LocalReplicas {
 
  private:
   void run_lane(comm::Session& session, const comm::LocalPlace& place, int lane_index, engine::Lane& lane,
-                const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log);
+                const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log,
+                const std::function<void(std::exception_ptr)>& on_failure);
 
   comm::Mesh& mesh_;
   ReplicaOptions options_;

@@ -79,6 +79,7 @@ class Run {
   void finish_tasks();
   void stop_lanes();
   void publish();
+  Json timings(double now_seconds) const;
   ExitCode agree_on_exit_code();
 
   Json status_details() const;
@@ -117,7 +118,11 @@ class Run {
   std::vector<TaskStatus> task_status_;
   Published published_;  // rank 0
   size_t tasks_done_ = 0;
+  // From process start.
+  double inputs_read_seconds_ = 0;
   double first_chunk_seconds_ = 0;
+  std::atomic<double> last_record_seconds_ = 0;
+  double prompts_and_plan_seconds_ = 0;  // of all tasks
   std::atomic<bool> is_failing_{false};
 };
 
@@ -128,6 +133,7 @@ ExitCode Run::execute() {
     mesh_ = comm::make_mesh(session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane,
                                        std::nullopt});
     read_inputs();
+    inputs_read_seconds_ = seconds_since(context_.process_start);
     choose_budget();
     open_output();
     watcher.emplace([this](const std::stop_token& token) { watch_for_stop(token); });
@@ -249,6 +255,7 @@ void Run::plan_tasks() {
   tasks_.reserve(setup_.selection.tasks.size());
   for (const task::TaskConfig& config : setup_.selection.tasks) {
     progress_.phase(fmt::format("reading {}", config.name));
+    const auto task_start = Clock::now();
     TaskState state{together("read task " + config.name, [&] { return load_task(setup_, config); }), {}};
     state.requests = encode_task(session_.world(), state.loaded.task, *setup_.encoder, state.loaded.generation, model_id_, threads);
     int64_t missing = 0;
@@ -279,6 +286,7 @@ void Run::plan_tasks() {
       task_status_.push_back({config.name, state.requests.size()});
     }
     tasks_.push_back(std::move(state));
+    prompts_and_plan_seconds_ += seconds_since(task_start);
     missing = session_.world().all_reduce(missing, comm::Reduce::kMax);
     if (missing > 0) ensure_lanes();
   }
@@ -321,9 +329,14 @@ std::optional<Clock::time_point> deadline(const EvalOptions& options, const comm
 void Run::start_coordinator() {
   job::CoordinatorOptions options;
   options.num_workers = LocalReplicas::worker_count(*mesh_);
+  for (size_t replica = 0; replica < mesh_->lanes_of_replica.size(); ++replica) {
+    options.replica_of_worker.insert(options.replica_of_worker.end(),
+                                     static_cast<size_t>(mesh_->lanes_of_replica[replica]), static_cast<int>(replica));
+  }
   options.deadline = deadline(options_, session_.launch(), context_.process_start);
   options.on_record = [this](const job::Receipt& receipt) {
     const engine::ChunkRecord record = engine::decode_record(receipt.record);
+    last_record_seconds_ = seconds_since(context_.process_start);
     answers_.count_computed(record.computed_tokens);
     answers_.add(receipt.log_name, receipt.position, record, class_hash_);
   };
@@ -400,6 +413,15 @@ void Run::gather_peaks() {
   }
 }
 
+// Where the time went, as far as the parts follow each other; prompts, plans and reports overlap with scoring.
+Json Run::timings(double now_seconds) const {
+  return {{"read_inputs_seconds", inputs_read_seconds_},
+          {"prompts_and_plan_seconds", prompts_and_plan_seconds_},
+          {"start_to_first_chunk_seconds", first_chunk_seconds_},
+          {"scoring_seconds", std::max(0.0, last_record_seconds_ - first_chunk_seconds_)},
+          {"after_last_record_seconds", last_record_seconds_ > 0 ? now_seconds - last_record_seconds_ : 0.0}};
+}
+
 void Run::publish() {
   progress_.end_line();
   published_.tokens.computed = answers_.computed_tokens();
@@ -414,6 +436,7 @@ void Run::publish() {
   facts.run_id = identity_.run_id;
   facts.seconds = seconds_since(context_.process_start);
   facts.first_chunk_seconds = first_chunk_seconds_;
+  facts.timings = timings(facts.seconds);
   facts.bytes_read = replicas_->bytes_read();
   facts.memory = memory_;
   std::vector<const task::Task*> tasks;

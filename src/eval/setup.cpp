@@ -17,7 +17,12 @@ Setup make_setup(const EvalOptions& options) {
   setup.model_folder = model::resolve_model_folder(options.model);
   setup.spec = model::read_model_spec(setup.model_folder);
   setup.tokenizer = std::make_unique<const text::Tokenizer>(text::Tokenizer::load(setup.model_folder));
-  setup.encoder = std::make_unique<const PromptEncoder>(*setup.tokenizer, setup.spec.max_positions);
+  const int64_t max_length = options.max_length.value_or(setup.spec.max_positions);
+  if (max_length > setup.spec.max_positions) {
+    fail(ExitCode::kUsage, "--max-length {}: the model has {} positions", max_length, setup.spec.max_positions);
+  }
+  setup.encoder =
+      std::make_unique<const PromptEncoder>(*setup.tokenizer, max_length, setup.spec.uniform_positions());
   for (const std::string& root : options.data_roots) {
     if (!std::filesystem::is_directory(root)) fail(ExitCode::kMissingInput, "--data-root {}: no such folder", root);
     setup.data_roots.roots.emplace_back(root);

@@ -39,21 +39,19 @@ std::optional<Item> WorkerClient::next() {
   ahead_.reset();
   if (item.prefix != Hash128{}) held_ = item.prefix;
   if (!is_drained_) ask();
-  started_ = std::chrono::steady_clock::now();
   return item;
 }
 
-bool WorkerClient::is_ready() {
-  if (has_left_) return true;
+bool WorkerClient::has_item() {
+  if (has_left_) return false;
   take_arrived_messages();
-  return ahead_.has_value() || is_drained_ || should_stop();
+  return ahead_.has_value() && !should_stop();
 }
 
-void WorkerClient::finished(const Item& item, std::string_view record, std::string_view log_name,
-                            const store::LogPosition& position) {
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+void WorkerClient::finished(const Item& item, double seconds, std::string_view record, std::string_view log_name,
+                            const store::LogPosition& position) const {
   ByteWriter message = wire::start_message(wire::Kind::kReceipt, id_);
-  message.put(item.id).put(elapsed.count()).put_text(log_name);
+  message.put(item.id).put(seconds).put_text(log_name);
   message.put(position.offset).put(position.length).put(position.crc).put_text(record);
   port_.post(coordinator_, wire::kToCoordinator, message.take());
 }

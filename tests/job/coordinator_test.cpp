@@ -25,7 +25,7 @@ struct Cluster {
 
   using Work = std::function<void(WorkerClient& client, int worker, const Item& item)>;
   static void report(WorkerClient& client, int worker, const Item& item) {
-    client.finished(item, "record of " + item.payload, "log" + std::to_string(worker),
+    client.finished(item, 0.001, "record of " + item.payload, "log" + std::to_string(worker),
                     {item.id * 100, static_cast<uint32_t>(item.payload.size()), static_cast<uint32_t>(worker)});
   }
 

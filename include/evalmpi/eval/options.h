@@ -28,6 +28,7 @@ struct EvalOptions {
   std::optional<int> dp;
   int pp = 1;
   int threads_per_lane = 1;
+  std::optional<int> max_length;
   std::string token_budget = "auto";
   std::string batch_size;
   std::optional<double> max_hours;

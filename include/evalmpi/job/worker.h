@@ -37,12 +37,13 @@ class WorkerClient {
   // An item that was sent ahead when a stop came is dropped here and computed in a later attempt.
   std::optional<Item> next();
 
-  // Whether next() would return at once.
-  bool is_ready();
+  // Whether next() would give an item without waiting.
+  bool has_item();
 
-  // Reports `item` as done. REQUIRES: the record is durable at `position` of `log_name`.
-  void finished(const Item& item, std::string_view record, std::string_view log_name,
-                const store::LogPosition& position);
+  // Reports `item` as done, after `seconds` of work. REQUIRES: the record is durable at `position` of `log_name`. From any
+  // thread, but before the next() that may leave.
+  void finished(const Item& item, double seconds, std::string_view record, std::string_view log_name,
+                const store::LogPosition& position) const;
 
   // Whether the chunk in hand should be dropped: this rank's signal, or the coordinator's word. Cheap: call it between
   // the parts of a chunk. To drop: do not call finished(), call next().
@@ -67,7 +68,6 @@ class WorkerClient {
   bool is_drained_ = false;  // nothing comes after what is here
   bool has_left_ = false;
   Stop told_ = Stop::kNone;
-  std::chrono::steady_clock::time_point started_;
 };
 
 }  // namespace evalmpi::job

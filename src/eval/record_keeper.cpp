@@ -1,0 +1,54 @@
+#include "record_keeper.h"
+
+#include <utility>
+
+namespace evalmpi::eval {
+
+RecordKeeper::RecordKeeper(const job::WorkerClient& client, store::LogWriter& log,
+                           std::function<void(std::exception_ptr)> on_failure)
+    : client_(client), log_(log), on_failure_(std::move(on_failure)), thread_([this] { serve(); }) {}
+
+RecordKeeper::~RecordKeeper() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_ending_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void RecordKeeper::keep(job::Item item, double seconds, std::string record) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back({std::move(item), seconds, std::move(record)});
+  }
+  changed_.notify_all();
+}
+
+void RecordKeeper::drain() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return waiting_.empty() && !is_busy_; });
+}
+
+void RecordKeeper::serve() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return !waiting_.empty() || is_ending_; });
+    if (waiting_.empty()) return;
+    const Finished finished = std::move(waiting_.front());
+    waiting_.pop_front();
+    is_busy_ = true;
+    lock.unlock();
+    try {
+      const store::LogPosition position = log_.append(finished.record);
+      client_.finished(finished.item, finished.seconds, finished.record, log_.path().filename().string(), position);
+    } catch (...) {
+      on_failure_(std::current_exception());
+    }
+    lock.lock();
+    is_busy_ = false;
+    changed_.notify_all();
+  }
+}
+
+}  // namespace evalmpi::eval
