@@ -117,6 +117,31 @@ TEST_P(Family, EqualsTransformersOnAnyTensorParallelLayout) {
   }
 }
 
+// A row's bits depend on what came before it, not on how the sequence was cut.
+TEST_P(Family, BitsDoNotDependOnTheCut) {
+  const fs::path folder = families() / GetParam();
+  const Expected expected(folder);
+  const ModelSpec spec = read_model_spec(folder);
+  const Transformer model(load_weights(folder, spec, make_shard_plan(spec, 1), 0));
+  comm::Communicator alone = comm::Communicator::self();
+  const InferenceThread inference;
+  const auto logits_of = [&](const std::vector<size_t>& ends) {
+    ops::KeyValueStore store = model.make_key_value_store(1);
+    std::vector<float> logits;
+    size_t begin = 0;
+    for (const size_t end : ends) {
+      const Ids ids(expected.ids.begin(), expected.ids.begin() + static_cast<int64_t>(end));
+      Ids rows(end - begin);
+      for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(i);
+      const at::Tensor part_RV = model.logits(run_part(model, ids, begin, store, alone), rows, alone);
+      logits.insert(logits.end(), part_RV.const_data_ptr<float>(), part_RV.const_data_ptr<float>() + part_RV.numel());
+      begin = end;
+    }
+    return logits;
+  };
+  EXPECT_EQ(logits_of({1, 37, 38, 150, 200}), logits_of({200}));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Family, ::testing::ValuesIn(family_names()),
                          [](const auto& info) { return info.param; });
 
