@@ -11,7 +11,6 @@
 namespace evalmpi::text {
 namespace {
 
-constexpr int64_t kEndId = int64_t{1} << 22;
 constexpr char32_t kLatinEnd = 0x200;
 
 uint64_t pair_key(int32_t left, int32_t right) {
@@ -38,31 +37,7 @@ struct Symbol {
 
 }  // namespace
 
-void Vocabulary::add(std::string token, int64_t id, std::string_view where) {
-  if (id < 0 || id >= kEndId)
-    fail(ExitCode::kBadInput, "{}: model.vocab: token '{}' has id {}; ids go from 0 to {}", where, token, id,
-         kEndId - 1);
-  if (static_cast<size_t>(id) >= tokens_.size()) tokens_.resize(static_cast<size_t>(id) + 1);
-  if (tokens_[static_cast<size_t>(id)] != nullptr)
-    fail(ExitCode::kBadInput, "{}: model.vocab: tokens '{}' and '{}' have the same id {}", where,
-         *tokens_[static_cast<size_t>(id)], token, id);
-  const auto [entry, fresh] = ids_.try_emplace(std::move(token), static_cast<int32_t>(id));
-  if (!fresh) fail(ExitCode::kBadInput, "{}: model.vocab: token '{}' stands there twice", where, entry->first);
-  tokens_[static_cast<size_t>(id)] = &entry->first;
-}
-
-std::optional<int32_t> Vocabulary::find(std::string_view token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
-}
-
-std::string_view Vocabulary::token(int32_t id) const {
-  if (id < 0 || id >= end_id() || tokens_[static_cast<size_t>(id)] == nullptr) return {};
-  return *tokens_[static_cast<size_t>(id)];
-}
-
-Bpe::Bpe(BpeFile file, std::string_view where) {
+Bpe::Bpe(ModelFile file, std::string_view where) {
   const Component settings(file.settings, fmt::format("{}: model", where));
   for (auto& [token, id] : file.vocabulary) vocabulary_.add(std::move(token), id, where);
   fuse_unk_ = settings.boolean("fuse_unk", false);
@@ -76,8 +51,7 @@ Bpe::Bpe(BpeFile file, std::string_view where) {
     unk_id_ = vocabulary_.find(unk);
     if (!unk_id_) settings.refuse("unk_token", fmt::format("'{}' is not in the vocabulary", unk));
   }
-  for (int byte = 0; byte < 256; ++byte)
-    byte_ids_.push_back(vocabulary_.find(fmt::format("<0x{:02X}>", byte)).value_or(-1));
+  byte_ids_ = byte_token_ids(vocabulary_);
   if (continuing_prefix_.empty() && word_suffix_.empty()) {
     for (char32_t c = 0; c < kLatinEnd; ++c) {
       std::string text;

@@ -26,6 +26,20 @@ std::string joined(const Tokens& tokens, std::string_view separator) {
   return out;
 }
 
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  size_t at = text.find(from);
+  if (at == std::string::npos) return text;
+  std::string out;
+  size_t done = 0;
+  for (; at != std::string::npos; at = text.find(from, done)) {
+    out.append(text, done, at - done);
+    out += to;
+    done = at + from.size();
+  }
+  out.append(text, done);
+  return out;
+}
+
 void read_byte_level(const Component&, std::vector<Step>* steps) {
   steps->push_back([](Tokens* tokens) {
     std::string bytes;
@@ -119,6 +133,28 @@ void read_metaspace(const Component& component, std::vector<Step>* steps) {
   });
 }
 
+// Tokens without the prefix begin a word.
+void read_word_piece(const Component& component, std::vector<Step>* steps) {
+  const std::string prefix = component.text("prefix", "##");
+  steps->push_back([prefix, cleanup = component.boolean("cleanup", true)](Tokens* tokens) {
+    for (size_t i = 0; i < tokens->size(); ++i) {
+      std::string& token = (*tokens)[i];
+      if (i > 0) token = token.starts_with(prefix) ? token.substr(prefix.size()) : " " + token;
+      if (cleanup) token = clean_up_spaces(std::move(token), true);
+    }
+  });
+}
+
+// The mark of a word's end becomes a space, but in the last token nothing.
+void read_bpe(const Component& component, std::vector<Step>* steps) {
+  const std::string suffix = component.text("suffix", "</w>");
+  if (suffix.empty()) component.refuse("suffix", "must not be empty");
+  steps->push_back([suffix](Tokens* tokens) {
+    for (size_t i = 0; i < tokens->size(); ++i)
+      (*tokens)[i] = replaced((*tokens)[i], suffix, i + 1 == tokens->size() ? "" : " ");
+  });
+}
+
 void read_sequence(const Component& component, std::vector<Step>* steps) {
   component.for_each("decoders", [&](const Component& part) { read_component(part, steps); });
 }
@@ -134,6 +170,8 @@ constexpr std::array kKinds = {
     Kind{"Fuse", read_fuse},
     Kind{"Strip", read_strip},
     Kind{"Metaspace", read_metaspace},
+    Kind{"WordPiece", read_word_piece},
+    Kind{"BPEDecoder", read_bpe},
     Kind{"Sequence", read_sequence},
 };
 
@@ -160,33 +198,25 @@ std::string Decoder::apply(std::vector<std::string> tokens) const {
   return joined(tokens, separator_);
 }
 
-std::string clean_up_spaces(std::string text) {
+std::string clean_up_spaces(std::string text, bool contract_do_not) {
   struct Rule {
     std::string_view from;
     std::string_view to;
+    bool of_word_piece = false;
   };
-  constexpr std::array<Rule, 10> kRules = {{{" .", "."},
+  constexpr std::array<Rule, 11> kRules = {{{" .", "."},
                                             {" ?", "?"},
                                             {" !", "!"},
                                             {" ,", ","},
                                             {" ' ", "'"},
                                             {" n't", "n't"},
                                             {" 'm", "'m"},
+                                            {" do not", " don't", true},
                                             {" 's", "'s"},
                                             {" 've", "'ve"},
                                             {" 're", "'re"}}};
   for (const Rule& rule : kRules) {
-    size_t at = text.find(rule.from);
-    if (at == std::string::npos) continue;
-    std::string out;
-    size_t done = 0;
-    for (; at != std::string::npos; at = text.find(rule.from, done)) {
-      out.append(text, done, at - done);
-      out += rule.to;
-      done = at + rule.from.size();
-    }
-    out.append(text, done);
-    text = std::move(out);
+    if (!rule.of_word_piece || contract_do_not) text = replaced(std::move(text), rule.from, rule.to);
   }
   return text;
 }

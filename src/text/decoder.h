@@ -28,6 +28,7 @@ class Decoder {
 };
 
 // What transformers' clean_up_tokenization_spaces does to a decoded text: " ." becomes ".", " n't" becomes "n't".
-std::string clean_up_spaces(std::string text);
+// `contract_do_not`: also " do not" becomes " don't", as the WordPiece decoder has it.
+std::string clean_up_spaces(std::string text, bool contract_do_not = false);
 
 }  // namespace evalmpi::text

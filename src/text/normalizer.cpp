@@ -1,8 +1,13 @@
 #include "normalizer.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
+#include "base64.h"
+#include "byte_level.h"
+#include "charsmap.h"
+#include "component_classes.h"
 #include "evalmpi/text/unicode.h"
 #include "text_pattern.h"
 #include "unicode_additions.h"
@@ -45,7 +50,7 @@ std::string lower_each(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const char32_t c = next_code_point(text, &at);
-    append_utf8(&out, c == 0x130 ? U'i' : to_lower(c));
+    append_utf8(&out, c == 0x130 ? U'i' : added_lower(to_lower(c)));
     if (c == 0x130) append_utf8(&out, 0x307);
   }
   return out;
@@ -82,6 +87,104 @@ void read_strip(const Component& component, Steps* steps) {
   }});
 }
 
+// The characters for which `wanted` holds.
+template <typename Predicate>
+std::string keep_characters(std::string_view text, Predicate wanted) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t begin = at;
+    if (wanted(next_code_point(text, &at))) out += text.substr(begin, at - begin);
+  }
+  return out;
+}
+
+void read_strip_accents(const Component&, Steps* steps) {
+  const auto strip = [](std::string_view text) {
+    return keep_characters(text, [](char32_t c) { return !is_combining_mark(c); });
+  };
+  steps->push_back({strip, true});
+}
+
+// SentencePiece's nmt rules: control characters vanish, other kinds of space become spaces.
+std::string clean_as_nmt(std::string_view text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const char32_t c = next_code_point(text, &at);
+    const bool removed = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+                         c == 0x9F;
+    const bool space = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+                       c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+    if (!removed) append_utf8(&out, space ? U' ' : c);
+  }
+  return out;
+}
+
+void read_nmt(const Component&, Steps* steps) { steps->push_back({clean_as_nmt}); }
+
+void read_byte_level(const Component&, Steps* steps) {
+  steps->push_back({[](std::string_view text) {
+    std::string characters;
+    append_byte_characters(text, &characters);
+    return characters;
+  }});
+}
+
+void read_precompiled(const Component& component, Steps* steps) {
+  const std::optional<std::string> bytes = decode_base64(component.required_text("precompiled_charsmap"));
+  if (!bytes) component.refuse("precompiled_charsmap", "is not Base64");
+  steps->push_back({[map = std::make_shared<Charsmap>(*bytes, component.where() + ".precompiled_charsmap")](
+                        std::string_view text) { return map->apply(text); }});
+}
+
+std::string clean_as_bert(std::string_view text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const char32_t c = next_code_point(text, &at);
+    if (!is_cleaned_away(c)) append_utf8(&out, is_white_space(c) ? U' ' : c);
+  }
+  return out;
+}
+
+std::string space_around_chinese(std::string_view text) {
+  struct Block {
+    char32_t first;
+    char32_t last;
+  };
+  // BERT's list; the third of the supplementary blocks is misspelt there and stays so.
+  constexpr std::array<Block, 8> kBlocks = {{{0x4E00, 0x9FFF},
+                                             {0x3400, 0x4DBF},
+                                             {0x20000, 0x2A6DF},
+                                             {0x2A700, 0x2B73F},
+                                             {0x2B740, 0x2B81F},
+                                             {0x2B920, 0x2CEAF},
+                                             {0xF900, 0xFAFF},
+                                             {0x2F800, 0x2FA1F}}};
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const char32_t c = next_code_point(text, &at);
+    const bool chinese = std::any_of(kBlocks.begin(), kBlocks.end(),
+                                     [&](const Block& block) { return c >= block.first && c <= block.last; });
+    if (chinese) out += ' ';
+    append_utf8(&out, c);
+    if (chinese) out += ' ';
+  }
+  return out;
+}
+
+void read_bert(const Component& component, Steps* steps) {
+  const bool lowers = component.boolean("lowercase", true);
+  if (component.boolean("clean_text", true)) steps->push_back({clean_as_bert});
+  if (component.boolean("handle_chinese_chars", true)) steps->push_back({space_around_chinese, true});
+  if (component.boolean("strip_accents", lowers)) {
+    const auto strip = [](std::string_view text) {
+      return keep_characters(normalize_as_reference(text, NormalForm::kNfd),
+                             [](char32_t c) { return !is_nonspacing_mark(c); });
+    };
+    steps->push_back({strip, true});
+  }
+  if (lowers) steps->push_back({lower_each});
+}
+
 void read_sequence(const Component& component, Steps* steps) {
   component.for_each("normalizers", [&](const Component& part) { read_component(part, steps); });
 }
@@ -99,6 +202,11 @@ constexpr std::array kKinds = {
     Kind{"Replace", read_replace},
     Kind{"Prepend", read_prepend},
     Kind{"Strip", read_strip},
+    Kind{"StripAccents", read_strip_accents},
+    Kind{"BertNormalizer", read_bert},
+    Kind{"Precompiled", read_precompiled},
+    Kind{"Nmt", read_nmt},
+    Kind{"ByteLevel", read_byte_level},
     Kind{"Sequence", read_sequence},
 };
 

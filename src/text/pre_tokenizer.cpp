@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "byte_level.h"
+#include "component_classes.h"
 #include "evalmpi/text/unicode.h"
 #include "text_pattern.h"
 #include "word_split.h"
@@ -125,6 +126,13 @@ auto find_characters(Predicate wanted) {
   };
 }
 
+auto find_string(std::string wanted) {
+  return [wanted = std::move(wanted)](std::string_view text, std::vector<ByteRange>* found) {
+    for (size_t at = text.find(wanted); at != std::string_view::npos; at = text.find(wanted, at + wanted.size()))
+      found->push_back({at, at + wanted.size()});
+  };
+}
+
 Step word_step(WordEnd word_end) {
   return [word_end](const Piece& piece, Pieces* pieces) {
     for (size_t begin = 0; begin < piece.text.size();) {
@@ -166,16 +174,37 @@ void read_split(const Component& component, Plan* plan) {
 
 void read_digits(const Component& component, Plan* plan) {
   const bool each = component.boolean("individual_digits", false);
-  plan->steps.push_back(split_step(find_characters(is_number), each ? isolate : join_equal, false));
+  plan->steps.push_back(split_step(find_characters(is_numeric), each ? isolate : join_equal, false));
 }
 
 void read_punctuation(const Component& component, Plan* plan) {
-  const auto wanted = [](char32_t c) {
-    const bool ascii =
-        (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-    return ascii || is_punctuation(c);
-  };
-  plan->steps.push_back(split_step(find_characters(wanted), behavior_of(component, "Isolated").apply, false));
+  plan->steps.push_back(split_step(find_characters(is_punctuation_mark), behavior_of(component, "Isolated").apply, false));
+}
+
+void read_bert(const Component&, Plan* plan) {
+  plan->steps.push_back(split_step(find_characters(is_white_space), remove_matches, false));
+  plan->steps.push_back(split_step(find_characters(is_punctuation_mark), isolate, false));
+}
+
+void read_delimiter_split(const Component& component, Plan* plan) {
+  const std::string delimiter = component.required_text("delimiter");
+  if (code_point_count(delimiter) != 1) component.refuse("delimiter", "must be one character");
+  plan->steps.push_back(split_step(find_string(delimiter), remove_matches, false));
+}
+
+void read_fixed_length(const Component& component, Plan* plan) {
+  const int64_t length = component.count("length", 5);
+  if (length == 0) component.refuse("length", "must be at least 1");
+  plan->steps.push_back([length](const Piece& piece, Pieces* pieces) {
+    size_t begin = 0;
+    int64_t characters = 0;
+    for (size_t at = 0; at < piece.text.size();) {
+      next_code_point(piece.text, &at);
+      if (++characters % length != 0 && at < piece.text.size()) continue;
+      emit(piece, begin, at, pieces);
+      begin = at;
+    }
+  });
 }
 
 void read_white_space_split(const Component&, Plan* plan) {
@@ -202,6 +231,7 @@ void read_white_space(const Component&, Plan* plan) {
 
 void read_metaspace(const Component& component, Plan* plan) {
   const std::string mark = component.text("replacement", "\u2581");
+  if (code_point_count(mark) != 1) component.refuse("replacement", "must be one character");
   std::string scheme = component.boolean("add_prefix_space", true) ? "always" : "never";
   scheme = component.text("prepend_scheme", scheme);
   if (scheme != "always" && scheme != "never" && scheme != "first")
@@ -213,11 +243,7 @@ void read_metaspace(const Component& component, Plan* plan) {
   });
   if (scheme != "never") plan->steps.push_back(prepend_step(mark, scheme == "first"));
   if (!component.boolean("split", true)) return;
-  const auto find_marks = [mark](std::string_view text, std::vector<ByteRange>* found) {
-    for (size_t at = text.find(mark); at != std::string_view::npos; at = text.find(mark, at + mark.size()))
-      found->push_back({at, at + mark.size()});
-  };
-  plan->steps.push_back(split_step(find_marks, merge_with_next, false));
+  plan->steps.push_back(split_step(find_string(mark), merge_with_next, false));
 }
 
 void read_sequence(const Component& component, Plan* plan) {
@@ -234,6 +260,8 @@ constexpr std::array kKinds = {
     Kind{"Digits", read_digits},          Kind{"Punctuation", read_punctuation},
     Kind{"Whitespace", read_white_space}, Kind{"WhitespaceSplit", read_white_space_split},
     Kind{"Metaspace", read_metaspace},    Kind{"Sequence", read_sequence},
+    Kind{"BertPreTokenizer", read_bert},  Kind{"CharDelimiterSplit", read_delimiter_split},
+    Kind{"FixedLength", read_fixed_length},
 };
 
 void read_component(const Component& component, Plan* plan) {

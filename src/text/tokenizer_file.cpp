@@ -22,10 +22,14 @@ class Reader {
   bool boolean(bool v) { return value(Json(v)); }
   bool number_integer(int64_t v) { return integer(v); }
   bool number_unsigned(uint64_t v) { return integer(v > INT64_MAX ? INT64_MAX : static_cast<int64_t>(v)); }
-  bool number_float(double v, const std::string&) { return value(Json(v)); }
+  bool number_float(double v, const std::string&) {
+    if (part_ == Part::kPieces) return score(v);
+    return value(Json(v));
+  }
   bool binary(Json::binary_t&) { return false; }
 
   bool string(std::string& v) {
+    if (part_ == Part::kPieces) return piece(v);
     if (part_ != Part::kMerges) return value(Json(v));
     if (depth_ == merges_depth_ + 1) {
       pair_.push_back(v);
@@ -53,6 +57,15 @@ class Reader {
   }
   bool start_array(size_t) {
     if (part_ == Part::kVocabulary) refuse_part();
+    if (part_ == Part::kPieces) {
+      if (depth_ != pieces_depth_) refuse_part();
+      return deeper();
+    }
+    if (at_model("vocab")) {
+      part_ = Part::kPieces;
+      pieces_depth_ = depth_ + 1;
+      return deeper();
+    }
     if (part_ == Part::kMerges) {
       if (depth_ != merges_depth_) refuse_part();
       pair_.clear();
@@ -66,6 +79,12 @@ class Reader {
     return open(Json::array());
   }
   bool end_array() {
+    if (part_ == Part::kPieces) {
+      if (file_->model.scores.size() != file_->model.vocabulary.size()) refuse_part();
+      if (depth_ == pieces_depth_) part_ = Part::kRest;
+      --depth_;
+      return true;
+    }
     if (part_ != Part::kMerges) return close();
     if (depth_ == merges_depth_) {
       part_ = Part::kRest;
@@ -86,11 +105,13 @@ class Reader {
   }
 
  private:
-  enum class Part { kRest, kVocabulary, kMerges };
+  enum class Part { kRest, kVocabulary, kPieces, kMerges };
 
   [[noreturn]] void refuse_part() const {
     if (part_ == Part::kVocabulary)
       fail(ExitCode::kBadInput, "{}: model.vocab: token '{}' has no integer id", where_, key_);
+    if (part_ == Part::kPieces)
+      fail(ExitCode::kBadInput, "{}: model.vocab[{}]: must be [\"piece\", score]", where_, file_->model.scores.size());
     fail(ExitCode::kBadInput, "{}: model.merges[{}]: must be \"left right\" or [\"left\", \"right\"]", where_,
          file_->model.merges.size());
   }
@@ -123,10 +144,27 @@ class Reader {
     put(std::move(json));
     return true;
   }
-  bool integer(int64_t v) {
-    if (part_ != Part::kVocabulary) return value(Json(v));
+  // One entry of Unigram's vocabulary: first the piece, then its score.
+  bool piece(const std::string& v) {
+    auto& [vocabulary, scores, merges, settings] = file_->model;
+    if (depth_ != pieces_depth_ + 1 || scores.size() != vocabulary.size()) refuse_part();
+    check_token_count();
+    vocabulary.emplace_back(v, static_cast<int64_t>(vocabulary.size()));
+    return true;
+  }
+  bool score(double v) {
+    if (file_->model.scores.size() + 1 != file_->model.vocabulary.size()) refuse_part();
+    file_->model.scores.push_back(v);
+    return true;
+  }
+  void check_token_count() const {
     if (file_->model.vocabulary.size() == kMaxTokens)
       fail(ExitCode::kBadInput, "{}: model.vocab holds more than {} tokens", where_, kMaxTokens);
+  }
+  bool integer(int64_t v) {
+    if (part_ == Part::kPieces) return score(static_cast<double>(v));
+    if (part_ != Part::kVocabulary) return value(Json(v));
+    check_token_count();
     file_->model.vocabulary.emplace_back(std::move(key_), v);
     return true;
   }
@@ -148,6 +186,7 @@ class Reader {
   Part part_ = Part::kRest;
   size_t depth_ = 0;
   size_t vocabulary_depth_ = 0;
+  size_t pieces_depth_ = 0;
   size_t merges_depth_ = 0;
   std::vector<Json*> stack_;
   std::string key_;
@@ -164,11 +203,6 @@ TokenizerFile parse_tokenizer_file(std::string_view text, const std::string& whe
   if (!file.rest.is_object() || !file.rest.contains("model") || !file.rest["model"].is_object())
     fail(ExitCode::kBadInput, "{}: holds no model", where);
   Json& model = file.rest["model"];
-  // Files of before 2020 name no type; they hold merges.
-  const std::string type =
-      model.contains("type") && model["type"].is_string() ? model["type"].get<std::string>() : "BPE";
-  if (type != "BPE") fail(ExitCode::kBadInput, "{}: model: type {} is not supported; these are: BPE", where, type);
-  if (file.model.vocabulary.empty()) fail(ExitCode::kBadInput, "{}: model.vocab is missing or empty", where);
   file.model.settings = std::move(model);
   return file;
 }

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "added_tokens.h"
-#include "bpe.h"
 #include "decoder.h"
 #include "evalmpi/text/tokenizer.h"
+#include "model.h"
 #include "normalizer.h"
 #include "piece_cache.h"
 #include "post_processor.h"
@@ -17,9 +17,9 @@
 namespace evalmpi::text {
 
 struct Tokenizer::Impl {
-  explicit Impl(BpeFile model_file, const std::string& where) : model(std::move(model_file), where) {}
+  explicit Impl(ModelFile model_file, const std::string& where) : model(std::move(model_file), where) {}
 
-  Bpe model;
+  Model model;
   AddedTokens added;
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
