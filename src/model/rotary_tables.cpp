@@ -122,7 +122,7 @@ at::Tensor make_alibi(const ModelSpec& spec, const Range& heads, int64_t positio
       const float at = static_cast<float>(position);
       *out++ = spec.alibi == Alibi::kExact
                    ? slope * at
-                   : to_bfloat16(to_bfloat16(slope) * at) * static_cast<float>(spec.attention_scale);
+                   : to_bfloat16(to_bfloat16(slope) * to_bfloat16(at)) * static_cast<float>(spec.attention_scale);
     }
   }
   return alibi_NP;

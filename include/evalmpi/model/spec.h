@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "evalmpi/ops/activation.h"
 
 namespace evalmpi::model {
+
+class Adapter;
 
 enum class NormKind { kRms, kLayer };
 enum class RotaryScaling { kNone, kLinear, kLlama3, kYarn, kLong };
@@ -51,7 +54,7 @@ enum class QueryKeyNorm {
 enum class Alibi {
   kNone,
   kExact,     // BLOOM
-  kBFloat16,  // Falcon: slope and product rounded to bfloat16, then scaled like the scores
+  kBFloat16,  // Falcon: slope, position and product rounded to bfloat16, then scaled like the scores
 };
 
 // Experts of an MLP layer (arXiv:2401.04088): `per_token` of `count` are computed for a token and weighted.
@@ -127,6 +130,8 @@ struct ModelSpec {
   std::vector<int64_t> eos_ids;          // any of them ends a generation
   Json config;                           // config.json
   Json generation_config;                // generation_config.json, null when there is none
+
+  std::shared_ptr<const Adapter> adapter;  // on top of the model (model/adapter.h); null: none
 
   int64_t query_heads_per_kv_head() const { return heads / kv_heads; }
   // Positions up to which all tokens of a sequence are computed alike, whatever its length (LongRoPE ends there).
