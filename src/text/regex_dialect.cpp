@@ -168,7 +168,7 @@ class Rewriter {
       copy(1);
     }
     Item before = Item::kNone;
-    while (at_ < pattern_.size() && pattern_[at_] != ']') before = bracket_item(before);
+    while (at_ < pattern_.size() && (pattern_[at_] != ']' || nested_ > 0)) before = bracket_item(before);
     if (at_ >= pattern_.size()) refuse(opened, "unterminated character set");
     copy(1);
   }
@@ -187,6 +187,11 @@ class Rewriter {
     if (c == '[') {
       bracket_in_bracket();
       return python_ ? literal : Item::kClass;
+    }
+    if (c == ']') {  // of a set inside: its items are part of the set around it
+      --nested_;
+      ++at_;
+      return Item::kClass;
     }
     if (!python_ && starts("&&")) refuse(at_, "set intersection (&&) is not supported");
     if (c == '-' && peek(1) != ']') {
@@ -227,8 +232,10 @@ class Rewriter {
       return;
     }
     const size_t close = pattern_.find(":]", at_);
-    if (peek(1) != ':' || close == std::string_view::npos) refuse(at_, "a set inside a set is not supported");
-    copy(close + 2 - at_);
+    if (peek(1) == ':' && close != std::string_view::npos) return copy(close + 2 - at_);
+    if (peek(1) == '^' || peek(1) == ']') refuse(at_, "a negated or empty set inside a set is not supported");
+    ++nested_;
+    ++at_;
   }
 
   void parenthesis() {
@@ -287,6 +294,7 @@ class Rewriter {
           : fmt::format(R"(\p{{Alphabetic}}\p{{M}}\p{{Nd}}\p{{Pc}}\x{{b2}}\x{{b3}}\x{{b9}}\x{{bc}}-\x{{be}}{}{}{}{})",
                         added_ranges("L"), added_ranges("M"), added_ranges("Nd"), added_ranges("Pc"));
   bool extended_ = false;
+  int nested_ = 0;  // open sets inside of a set
   size_t at_ = 0;
   RewrittenPattern out_;
 };
