@@ -55,7 +55,8 @@ Charsmap::Charsmap(std::string_view bytes, const std::string& where) : where_(wh
 }
 
 uint32_t Charsmap::unit(size_t position) const {
-  if (position >= units_.size()) fail(ExitCode::kBadInput, "{}: the trie of the charsmap points outside itself", where_);
+  if (position >= units_.size())
+    fail(ExitCode::kBadInput, "{}: the trie of the charsmap points outside itself", where_);
   return units_[position];
 }
 

@@ -26,7 +26,7 @@ class Charsmap {
   void append_cluster(std::string_view cluster, std::string* out) const;
 
   std::vector<uint32_t> units_;
-  std::string replacements_;  // each ends in a zero byte
+  std::string replacements_;       // each ends in a zero byte
   std::array<bool, 128> plain_{};  // ASCII characters without a rule
   std::string where_;
 };

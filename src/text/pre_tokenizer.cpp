@@ -178,7 +178,8 @@ void read_digits(const Component& component, Plan* plan) {
 }
 
 void read_punctuation(const Component& component, Plan* plan) {
-  plan->steps.push_back(split_step(find_characters(is_punctuation_mark), behavior_of(component, "Isolated").apply, false));
+  plan->steps.push_back(
+      split_step(find_characters(is_punctuation_mark), behavior_of(component, "Isolated").apply, false));
 }
 
 void read_bert(const Component&, Plan* plan) {
@@ -256,11 +257,16 @@ struct Kind {
   void (*read)(const Component&, Plan*);
 };
 constexpr std::array kKinds = {
-    Kind{"ByteLevel", read_byte_level},   Kind{"Split", read_split},
-    Kind{"Digits", read_digits},          Kind{"Punctuation", read_punctuation},
-    Kind{"Whitespace", read_white_space}, Kind{"WhitespaceSplit", read_white_space_split},
-    Kind{"Metaspace", read_metaspace},    Kind{"Sequence", read_sequence},
-    Kind{"BertPreTokenizer", read_bert},  Kind{"CharDelimiterSplit", read_delimiter_split},
+    Kind{"ByteLevel", read_byte_level},
+    Kind{"Split", read_split},
+    Kind{"Digits", read_digits},
+    Kind{"Punctuation", read_punctuation},
+    Kind{"Whitespace", read_white_space},
+    Kind{"WhitespaceSplit", read_white_space_split},
+    Kind{"Metaspace", read_metaspace},
+    Kind{"Sequence", read_sequence},
+    Kind{"BertPreTokenizer", read_bert},
+    Kind{"CharDelimiterSplit", read_delimiter_split},
     Kind{"FixedLength", read_fixed_length},
 };
 

@@ -6,17 +6,14 @@
 
 #include "byte_level.h"
 #include "evalmpi/base/error.h"
-#include "evalmpi/base/file.h"
 #include "evalmpi/text/unicode.h"
 #include "piece_cache.h"
 #include "tokenizer_config.h"
-#include "tokenizer_file.h"
 #include "tokenizer_impl.h"
+#include "tokenizer_source.h"
 
 namespace evalmpi::text {
 namespace {
-
-constexpr uint64_t kMaxFileBytes = uint64_t{1} << 28;
 
 // This thread's cache for a tokenizer; the least recently created of a few gives way.
 PieceCache& thread_cache(uint64_t instance) {
@@ -145,10 +142,9 @@ bool Tokenizer::Impl::skips(int32_t id, bool skip_special_tokens) const {
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& model_folder, const TokenizerOptions& options) {
-  const std::filesystem::path path = model_folder / "tokenizer.json";
-  const std::string where = path.string();
-  const std::string text = read_file(path, kMaxFileBytes);
-  TokenizerFile file = parse_tokenizer_file(text, where);
+  TokenizerSource source = read_tokenizer_source(model_folder);
+  TokenizerFile& file = source.file;
+  const std::string where = source.path.string();
   auto impl = std::make_shared<Impl>(std::move(file.model), where);
   const std::map<int64_t, AddedToken> file_tokens = read_file_tokens(file.rest, where);
   const TokenizerConfig config = read_tokenizer_config(model_folder, file_tokens, options);
@@ -166,7 +162,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model_folder, const Token
   if (impl->decoder.is_bytes()) {
     for (int32_t id = 0; id < impl->end_id(); ++id) impl->token_bytes.push_back(bytes_of_token(impl->token(id)));
   }
-  impl->digest = digest_of(text, *impl, config);
+  impl->digest = digest_of(source.bytes, *impl, config);
   static std::atomic<uint64_t> instances = 0;
   impl->instance = ++instances;
   return Tokenizer(std::move(impl));

@@ -182,6 +182,29 @@ AddedToken read_added_token(const Json& json, const std::string& where) {
   return token;
 }
 
+SlowTokenizer read_slow_tokenizer(const std::filesystem::path& folder) {
+  const std::filesystem::path config_path = folder / "tokenizer_config.json";
+  const std::filesystem::path model_path = folder / "config.json";
+  const Json config_json = read_if_there(config_path);
+  const Json model_json = read_if_there(model_path);
+  const Component config(config_json, config_path.string());
+  SlowTokenizer out;
+  out.class_name = class_name_of(config, Component(model_json, model_path.string()));
+  out.legacy = config.boolean("legacy", true);
+  if (config.has("add_prefix_space")) out.add_prefix_space = config.boolean("add_prefix_space", true);
+  out.add_bos_token = config.boolean("add_bos_token", false);
+  SpecialTokens special(class_row(out.class_name));
+  special.read(config_json, config_path.string());
+  const auto content = [&](const char* key) {
+    const auto found = special.named.find(key);
+    return found == special.named.end() ? std::string() : found->second.content;
+  };
+  out.bos_token = content("bos_token");
+  out.eos_token = content("eos_token");
+  out.pad_token = content("pad_token");
+  return out;
+}
+
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder,
                                       const std::map<int64_t, AddedToken>& file_tokens,
                                       const TokenizerOptions& options) {

@@ -31,6 +31,20 @@ TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder,
                                       const std::map<int64_t, AddedToken>& file_tokens,
                                       const TokenizerOptions& options);
 
+// What decides how a folder without tokenizer.json is converted: arguments of the slow tokenizer's class.
+struct SlowTokenizer {
+  std::string class_name;  // as in TokenizerConfig
+  bool legacy = true;
+  std::optional<bool> add_prefix_space;  // nullopt where the configuration says nothing or null
+  bool add_bos_token = false;
+  std::string bos_token;
+  std::string eos_token;
+  std::string pad_token;
+};
+
+// FAILS: as read_tokenizer_config.
+SlowTokenizer read_slow_tokenizer(const std::filesystem::path& folder);
+
 // One entry of added_tokens. FAILS: kBadInput.
 AddedToken read_added_token(const Json& json, const std::string& where);
 

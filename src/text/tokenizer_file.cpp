@@ -9,7 +9,8 @@ namespace {
 
 constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxTokens = size_t{1} << 22;
-constexpr size_t kMaxKeys = 1 << 14;  // of an object beside the vocabulary: finding a key is a linear search
+constexpr size_t kMaxItems = size_t{1} << 16;  // of a list beside vocabulary and merges
+constexpr size_t kMaxKeys = 1 << 14;           // of an object beside the vocabulary: finding a key is a linear search
 constexpr size_t kMaxMerges = size_t{1} << 24;
 
 // Receives the events of nlohmann's SAX parser. A JSON tree of a vocabulary of 100,000 would be slow to build and
@@ -126,8 +127,13 @@ class Reader {
       return &file_->rest;
     }
     Json& parent = *stack_.back();
-    if (parent.is_array()) return &parent.emplace_back(std::move(json));
-    if (parent.size() == kMaxKeys) fail(ExitCode::kBadInput, "{}: an object holds more than {} keys", where_, kMaxKeys);
+    if (parent.is_array()) {
+      if (parent.size() == kMaxItems)
+        fail(ExitCode::kBadInput, "{}: {}: a list holds more than {} entries", where_, top_key_, kMaxItems);
+      return &parent.emplace_back(std::move(json));
+    }
+    if (parent.size() == kMaxKeys)
+      fail(ExitCode::kBadInput, "{}: {}: an object holds more than {} keys", where_, top_key_, kMaxKeys);
     return &(parent[key_] = std::move(json));
   }
   bool open(Json json) {

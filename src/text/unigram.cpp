@@ -114,7 +114,8 @@ void Unigram::append_piece(std::string_view text, std::vector<int32_t>* ids) con
     for (const char byte : text) ids->push_back(byte_id(byte));
     return;
   }
-  if (!unk_id_) fail(ExitCode::kBadInput, "{}: model: '{}' is not in the vocabulary, and there is no unk_id", where_, text);
+  if (!unk_id_)
+    fail(ExitCode::kBadInput, "{}: model: '{}' is not in the vocabulary, and there is no unk_id", where_, text);
   ids->push_back(*unk_id_);
 }
 

@@ -38,7 +38,7 @@ class Unigram {
   void append_piece(std::string_view text, std::vector<int32_t>* ids) const;
 
   Vocabulary vocabulary_;
-  std::vector<Piece> sorted_;                 // by text, as bytes
+  std::vector<Piece> sorted_;                  // by text, as bytes
   std::array<uint32_t, 257> first_of_byte_{};  // into sorted_
   double unknown_score_ = 0;
   std::optional<int32_t> unk_id_;

@@ -3,7 +3,8 @@
 //   encode_texts FOLDER TEXTS OUT          TEXTS: for each text its length in bytes (u32) and its bytes. OUT: for each
 //                                          text the ids without and with special tokens, and for the latter the text
 //                                          decoded with special tokens, without them, and what a TextStream settled.
-//   encode_texts --time FOLDER TEXTS N     encodes all texts N times; prints the seconds of processor time of each round.
+//   encode_texts --time FOLDER TEXTS N     encodes all texts N times; prints the seconds of processor time of each
+//   round.
 
 #include <sys/resource.h>
 

@@ -26,16 +26,20 @@ struct TokenizerOptions {
 // One tokenizer; immutable, so all functions may be called from any number of threads at once. Cheap to copy: copies
 // share it.
 //
-// Reads BPE models (byte-level or with byte fallback). Components, by the names of tokenizer.json:
-//   normalizer      NFC NFD NFKC NFKD Lowercase Replace Prepend Strip Sequence
-//   pre_tokenizer   ByteLevel Split Digits Metaspace Punctuation Whitespace WhitespaceSplit Sequence
+// Reads tokenizer.json; without it a SentencePiece tokenizer.model (Llama, Gemma) or vocab.json with merges.txt (GPT-2,
+// Qwen2), converted as transformers converts them. Components, by the names of tokenizer.json:
+//   model           BPE Unigram WordPiece WordLevel
+//   normalizer      NFC NFD NFKC NFKD Lowercase Replace Prepend Strip StripAccents BertNormalizer Precompiled Nmt
+//                   ByteLevel Sequence
+//   pre_tokenizer   ByteLevel Split Digits Metaspace Punctuation Whitespace WhitespaceSplit BertPreTokenizer
+//                   CharDelimiterSplit FixedLength Sequence
 //   post_processor  ByteLevel TemplateProcessing BertProcessing RobertaProcessing Sequence
-//   decoder         ByteLevel Replace ByteFallback Fuse Strip Metaspace Sequence
+//   decoder         ByteLevel Replace ByteFallback Fuse Strip Metaspace WordPiece BPEDecoder Sequence
 // What transformers 4.57.6 adds is applied too: tokens named in tokenizer_config.json but absent from tokenizer.json,
 // add_prefix_space, the class's own template for BOS and EOS, clean_up_tokenization_spaces.
 class Tokenizer {
  public:
-  // FAILS: kMissingInput without tokenizer.json; kBadInput naming the file and place on anything damaged (unknown
+  // FAILS: kMissingInput without any of these files; kBadInput naming the file and place on anything damaged (unknown
   // component, merge of an unknown token, an id twice or out of range).
   static Tokenizer load(const std::filesystem::path& model_folder, const TokenizerOptions& options = {});
 
