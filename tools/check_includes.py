@@ -24,7 +24,7 @@ USES = {
     "net": ["base"],
     "data": ["base", "net"],
     "ops": ["base", "device"],
-    "model": ["base", "device", "comm", "ops"],
+    "model": ["base", "device", "comm", "text", "ops"],
     "engine": ["base", "device", "comm", "ops", "model"],
     "task": ["base", "text", "data"],
     "remote": ["base", "net", "text"],

@@ -108,6 +108,9 @@ std::vector<Field> fields(EvalOptions& o) {
       text_field("model", "DIR", o.model,
                  "Model to evaluate: a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or the id of a "
                  "model in the hub cache (org/name).", kNumbers),
+      text_field("adapter", "DIR", o.adapter,
+                 "LoRA adapter on the model, a folder as PEFT saves it (adapter_config.json, adapter_model.safetensors), or "
+                 "the id of one in the hub cache. It is not merged into the model. Default: none.", kNumbers),
       list_field("tasks", "A,B", o.tasks,
                  "Tasks, groups, tags, globs or paths of task files, separated by commas. See `evalmpi tasks list`.",
                  kNumbers),

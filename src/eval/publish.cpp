@@ -61,6 +61,7 @@ Json run_json(const Published& published, const RunFacts& facts) {
                     {"bootstrap_iters", options.bootstrap_iterations},
                     {"gen_kwargs", facts.setup->options.generation_kwargs},
                     {"fewshot_seed", fewshot_seed}};
+  if (!options.adapter.empty()) json["config"]["model_args"]["peft"] = options.adapter;
   json["evalmpi"] = {{"version", kVersion},
                      {"run_id", facts.run_id},
                      {"layout", facts.layout},

@@ -23,6 +23,7 @@
 #include "evalmpi/job/coordinator.h"
 #include "evalmpi/job/signals.h"
 #include "evalmpi/job/work_queue.h"
+#include "evalmpi/model/adapter.h"
 #include "evalmpi/model/weights.h"
 #include "evalmpi/store/status_file.h"
 #include "outputs.h"
@@ -200,7 +201,8 @@ void Run::open_output() {
   published_.time_id = local_time_id();
   together("open the output folder", [&] {
     if (!is_root()) return;
-    const Hash128 model_digest = model::model_digest(setup_.model_folder, device::usable_cores());
+    Hash128 model_digest = model::model_digest(setup_.model_folder, device::usable_cores());
+    if (setup_.spec.adapter) model_digest = Hasher().add(model_digest).add(setup_.spec.adapter->digest()).finish();
     model_id_ = Hasher().add(model_digest).add(setup_.tokenizer->digest()).finish();
     identities_ = {{"model_digest", model_digest.hex()}, {"tokenizer_digest", setup_.tokenizer->digest().hex()}};
     job::AttemptOptions attempt;

@@ -1,6 +1,7 @@
 #include "setup.h"
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/model/adapter.h"
 #include "evalmpi/ops/head.h"
 
 namespace evalmpi::eval {
@@ -16,6 +17,9 @@ Setup make_setup(const EvalOptions& options) {
   setup.options = resolve(options);
   setup.model_folder = model::resolve_model_folder(options.model);
   setup.spec = model::read_model_spec(setup.model_folder);
+  if (!options.adapter.empty()) {
+    setup.spec = model::with_adapter(std::move(setup.spec), model::resolve_model_folder(options.adapter));
+  }
   setup.tokenizer = std::make_unique<const text::Tokenizer>(text::Tokenizer::load(setup.model_folder));
   const int64_t max_length = options.max_length.value_or(setup.spec.max_positions);
   if (max_length > setup.spec.max_positions) {

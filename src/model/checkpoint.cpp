@@ -102,6 +102,11 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   }
 }
 
+Checkpoint::Checkpoint(const fs::path& folder, const fs::path& file) : folder_(folder), paths_({folder / file}) {
+  maps_.emplace_back(paths_.back());
+  tensors_ = parse_safetensors(maps_.back().bytes(), paths_.back().string());
+}
+
 const TensorEntry* Checkpoint::find(const std::string& name) const {
   const auto found = tensors_.find(name);
   return found == tensors_.end() ? nullptr : &found->second;

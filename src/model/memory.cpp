@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "adapter_terms.h"
 #include "evalmpi/model/tensor_table.h"
 
 namespace evalmpi::model {
@@ -35,6 +36,14 @@ int64_t resident_bytes(const TensorRow& row, const ModelSpec& spec, const RankSh
   return in_panels(shape[0]) * shape[1] * bytes_of(dtype);
 }
 
+// Of the file that holds the row's tensor.
+DType dtype_in_memory(const TensorRow& row, const ModelSpec& spec, DType dtype) {
+  const std::string* replacement = spec.adapter ? spec.adapter->replacement(row) : nullptr;
+  if (replacement == nullptr) return dtype;
+  const std::string& name = spec.adapter->file().find(*replacement)->dtype;
+  return name == "F32" ? DType::kFloat32 : name == "F16" ? DType::kFloat16 : DType::kBFloat16;
+}
+
 // run_block's tensors. The residual, a norm's output, the attention's output, their sum and a linear's output are alive
 // together with the widest part of the block; a reduction over places holds two copies more.
 int64_t activation_floats_per_row(const ModelSpec& spec, const RankShard& shard, int tp) {
@@ -66,7 +75,8 @@ PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_ra
   for (const RotarySpec& rotary : spec.rotaries) memory.weight_bytes += table_rows * rotary.dims * kFloatBytes;
   if (spec.alibi != Alibi::kNone) memory.weight_bytes += shard.query_heads.size() * table_rows * kFloatBytes;
   for (const TensorRow& row : make_tensor_table(spec)) {
-    const int64_t bytes = resident_bytes(row, spec, shard, dtype);
+    int64_t bytes = resident_bytes(row, spec, shard, dtype_in_memory(row, spec, dtype));
+    if (spec.adapter) bytes += adapter_term_bytes(*spec.adapter, row, spec, shard, bytes);
     memory.weight_bytes += bytes;
     memory.largest_tensor_bytes = std::max(memory.largest_tensor_bytes, bytes);
   }

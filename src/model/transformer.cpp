@@ -1,6 +1,7 @@
 #include "evalmpi/model/transformer.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones.h>
@@ -168,6 +169,14 @@ ops::LogitRule logit_rule(const Weights& weights) {
   return {.bias_V = weights.head_bias_V, .scale = weights.spec.logit_scale, .soft_cap = weights.spec.logit_soft_cap};
 }
 
+// The head's input [R, D], and behind it what an adapter on the head asks for.
+at::Tensor head_input(const Weights& weights, const at::Tensor& hidden_TD, std::span<const int32_t> rows_R) {
+  const at::Tensor rows_RD =
+      normalise(weights.spec, weights.final_norm, hidden_TD.index_select(0, borrow(rows_R)));
+  if (!weights.head_lora) return rows_RD;
+  return at::cat({rows_RD, ops::linear(rows_RD, weights.head_lora->a_RD, {}).mul(weights.head_lora->scale)}, 1);
+}
+
 void check_token(int32_t id, const ModelSpec& spec) {
   if (id >= 0 && id < spec.vocab) return;
   fail(ExitCode::kBadInput, "token id {} is outside the model's vocabulary of {}: its tokenizer is another model's", id,
@@ -287,7 +296,7 @@ HeadResult Transformer::head(const at::Tensor& hidden_TD, std::span<const int32_
                              comm::Communicator& tp) const {
   EVALMPI_CHECK(row_of_target.size() == token_of_target.size());
   for (const int32_t token : token_of_target) check_token(token, spec());
-  const at::Tensor rows_RD = normalise(spec(), weights_->final_norm, hidden_TD.index_select(0, borrow(rows_R)));
+  const at::Tensor rows_RD = head_input(*weights_, hidden_TD, rows_R);
   const ops::HeadPartial mine =
       ops::head(rows_RD, weights_->head_VD, logit_rule(*weights_), weights_->shard.vocab.begin, row_of_target,
                 token_of_target);
@@ -308,7 +317,7 @@ HeadResult Transformer::head(const at::Tensor& hidden_TD, std::span<const int32_
 
 at::Tensor Transformer::logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R,
                                comm::Communicator& tp) const {
-  const at::Tensor rows_RD = normalise(spec(), weights_->final_norm, hidden_TD.index_select(0, borrow(rows_R)));
+  const at::Tensor rows_RD = head_input(*weights_, hidden_TD, rows_R);
   const at::Tensor mine_RV = ops::logits(rows_RD, weights_->head_VD, logit_rule(*weights_));
   const auto rows = static_cast<int64_t>(rows_R.size());
   const at::Tensor all_RV = at::empty({rows, spec().vocab}, mine_RV.options());

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "adapter_terms.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/model/safetensors.h"
@@ -86,7 +87,46 @@ class Loader {
     weights_.bytes_read = checkpoint_.bytes_read();
   }
 
+  // After load() of the model below the adapter.
+  void put_on(const Adapter& adapter) {
+    weights_.spec.tied_head = weights_.spec.tied_head && !adapter.unties_head();
+    table_ = make_tensor_table(weights_.spec);
+    if (adapter.unties_head()) {
+      for (const TensorRow& row : table_) {
+        if (row.slot == Slot::kEmbedding) place_outside(row, read_below(adapter, row, slice_of(row)));
+      }
+    }
+    for (const TensorRow& row : table_) {
+      if (adapter.replacement(row) == nullptr) continue;
+      const at::Tensor shard = read_below(adapter, row, slice_of(row));
+      if (row.layer < 0) {
+        place_outside(row, shard);
+      } else {
+        place_in_layer(row, shard, weights_.layers[static_cast<size_t>(row.layer)]);
+      }
+    }
+    add_adapter_terms(
+        adapter, [&](const TensorRow& row, const Slice& slice) { return read_below(adapter, row, slice); }, options_.pack,
+        weights_);
+    weights_.bytes_read = checkpoint_.bytes_read() + adapter.file().bytes_read();
+  }
+
  private:
+  Slice slice_of(const TensorRow& row) const { return shard_slice(row, weights_.spec, weights_.shard); }
+
+  // [out, in] of the adapter's own tensor, or else of the model's, whose tied head is the embedding.
+  at::Tensor read_below(const Adapter& adapter, const TensorRow& row, const Slice& slice) const {
+    const std::string* replacement = adapter.replacement(row);
+    const bool is_tied = replacement == nullptr && row.slot == Slot::kHead && adapter.unties_head();
+    const TensorRow& source = is_tied ? table_.front() : row;
+    const Checkpoint& file = replacement != nullptr ? adapter.file() : checkpoint_;
+    const std::string name = replacement != nullptr ? *replacement : name_in_files(source);
+    const Slice in_file = source_slice(source, slice);
+    const at::Tensor tensor = file.read(name, source.source.shape, in_file.dim, in_file.ranges);
+    check_finite(tensor, file.where(name));
+    return source.source.is_transposed ? tensor.t() : tensor;
+  }
+
   // Checkpoints of a family's bare model lack the first part of each name.
   std::string name_in_files(const TensorRow& row) const {
     const std::string bare = row.source_name.substr(row.source_name.find('.') + 1);
@@ -228,13 +268,38 @@ int64_t bytes_of_norm(const Norm& norm) { return bytes_of_tensor(norm.weight_D) 
 
 }  // namespace
 
+at::Tensor AdapterTerm::operator()(const at::Tensor& x_TK, const at::Tensor& base_TN) const {
+  const auto times = [](const at::Tensor& x, const auto& weight) {
+    return std::visit([&](const auto& stored) { return ops::linear(x, stored, {}); }, weight);
+  };
+  const at::Tensor added_TN = times(times(x_TK, a_RK).mul(scale), b_NR);
+  return gain_N.defined() ? base_TN.mul(gain_N.sub(1)).add(added_TN.mul(gain_N)) : added_TN;
+}
+
 at::Tensor Linear::operator()(const at::Tensor& x_TK) const {
-  return std::visit([&](const auto& stored) { return ops::linear(x_TK, stored, bias); }, weight);
+  const at::Tensor first_bias = terms.empty() ? bias : at::Tensor();
+  const at::Tensor base_TN =
+      std::visit([&](const auto& stored) { return ops::linear(x_TK, stored, first_bias); }, weight);
+  if (terms.empty()) return base_TN;
+  at::Tensor sum_TN = base_TN;
+  for (const AdapterTerm& term : terms) sum_TN = sum_TN.add(term(x_TK, base_TN));
+  return bias.defined() ? sum_TN.add(bias) : sum_TN;
+}
+
+int64_t AdapterTerm::bytes() const {
+  int64_t total = bytes_of_tensor(gain_N);
+  for (const auto* factor : {&a_RK, &b_NR}) {
+    const auto* packed = std::get_if<ops::PackedLinear>(factor);
+    total += packed != nullptr ? packed->bytes() : bytes_of_tensor(std::get<at::Tensor>(*factor));
+  }
+  return total;
 }
 
 int64_t Linear::bytes() const {
   const auto* packed = std::get_if<ops::PackedLinear>(&weight);
-  return bytes_of_tensor(bias) + (packed ? packed->bytes() : bytes_of_tensor(std::get<at::Tensor>(weight)));
+  int64_t total = bytes_of_tensor(bias);
+  for (const AdapterTerm& term : terms) total += term.bytes();
+  return total + (packed ? packed->bytes() : bytes_of_tensor(std::get<at::Tensor>(weight)));
 }
 
 int64_t Mlp::bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
@@ -254,6 +319,7 @@ int64_t Weights::bytes() const {
   int64_t total = bytes_of_tensor(embedding_VD) + bytes_of_tensor(position_PD) + bytes_of_norm(embedding_norm) +
                   bytes_of_norm(final_norm) + head_VD.bytes() + bytes_of_tensor(head_bias_V) + bytes_of_tensor(alibi_NP);
   for (const ops::RotaryTable& table : rotaries) total += bytes_of_tensor(table.cos_PR) + bytes_of_tensor(table.sin_PR);
+  if (head_lora) total += head_lora->a_RD.bytes();
   for (const LayerWeights& layer : layers) total += layer.bytes();
   return total;
 }
@@ -284,7 +350,10 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder,
   auto weights = std::make_shared<Weights>();
   weights->spec = spec;
   weights->shard = plan.ranks[static_cast<size_t>(tp_rank)];
-  Loader(folder, *weights, options).load();
+  if (spec.adapter) weights->spec.tied_head = spec.tied_head || spec.adapter->unties_head();
+  Loader loader(folder, *weights, options);
+  loader.load();
+  if (spec.adapter) loader.put_on(*spec.adapter);
   weights->positions = options.max_positions == 0 ? spec.max_positions : options.max_positions;
   make_position_tables(folder, *weights);
   return weights;

@@ -92,7 +92,7 @@ TEST(Options, are_these) {
   std::string names;
   for (const Field& field : fields(options)) names += field.name + " ";
   EXPECT_EQ(names,
-            "model tasks num-fewshot limit dtype max-length seed gen-kwargs data-root include-path bootstrap-iters tp dp pp "
+            "model adapter tasks num-fewshot limit dtype max-length seed gen-kwargs data-root include-path bootstrap-iters tp dp pp "
             "threads-per-lane token-budget batch-size max-hours output log-samples quiet strict timings ");
 }
 

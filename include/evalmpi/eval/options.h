@@ -13,6 +13,7 @@ namespace evalmpi::eval {
 struct EvalOptions {
   // Numbers: what is asked and how it is computed.
   std::string model;
+  std::string adapter;
   std::vector<std::string> tasks;
   std::optional<int> num_fewshot;
   std::optional<double> limit;

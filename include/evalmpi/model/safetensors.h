@@ -38,6 +38,8 @@ class Checkpoint {
   // FAILS: kMissingInput when the folder has neither, or a file of the index does not exist; kBadInput as
   // parse_safetensors does, and when the index names a path outside the folder or a tensor its file lacks.
   explicit Checkpoint(const std::filesystem::path& folder);
+  // One file of the folder, whatever its name.
+  Checkpoint(const std::filesystem::path& folder, const std::filesystem::path& file);
 
   const std::filesystem::path& folder() const { return folder_; }
   const std::vector<std::filesystem::path>& files() const { return paths_; }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -19,10 +20,22 @@
 
 namespace evalmpi::model {
 
-// y = x W^T + b for any storage of W.
+// An adapter's part of a linear (model/adapter.h). a is cut by columns where the weight is, b by rows.
+struct AdapterTerm {
+  std::variant<at::Tensor, ops::PackedLinear> a_RK, b_NR;  // float32, stored as the weight is
+  double scale = 1;
+  at::Tensor gain_N = {};  // float32, DoRA's factor of each output; undefined: none
+
+  // What is added to the linear's own x W^T.
+  at::Tensor operator()(const at::Tensor& x_TK, const at::Tensor& base_TN) const;
+  int64_t bytes() const;
+};
+
+// y = x W^T + b for any storage of W, and what adapters add.
 struct Linear {
   std::variant<at::Tensor, ops::PackedLinear> weight;  // dense [out, in] float32, or packed in the files' dtype
   at::Tensor bias;                                     // float32, undefined: none
+  std::vector<AdapterTerm> terms = {};
 
   at::Tensor operator()(const at::Tensor& x_TK) const;
   int64_t bytes() const;
@@ -84,6 +97,12 @@ struct LoadOptions {
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };
 
+// An adapter's part of the head: its input h becomes [h, scale * a h], and head_VD has a column for each value.
+struct HeadLora {
+  ops::PackedLinear a_RD;
+  double scale = 1;
+};
+
 class Weights {
  public:
   ModelSpec spec;
@@ -95,6 +114,7 @@ class Weights {
   Norm final_norm;
   ops::PackedLinear head_VD;              // this place's vocabulary rows
   at::Tensor head_bias_V;                 // undefined: none
+  std::optional<HeadLora> head_lora;
   std::vector<ops::RotaryTable> rotaries;  // float32 [positions, rotary dims / 2], as ModelSpec::rotaries
   at::Tensor alibi_NP;                    // float32 [this place's query heads, positions]; undefined: none
   int64_t positions = 0;                  // that may be computed
@@ -104,7 +124,7 @@ class Weights {
   int64_t bytes() const;  // in memory
 };
 
-// Reads the shard of `tp_rank`: only its bytes. Not under InferenceMode (such weights could not be trained).
+// Reads the shard of `tp_rank`, and its adapter's: only its bytes. Not under InferenceMode (such weights could not be trained).
 // FAILS: kMissingInput, kIo; kBadInput for a tensor that is missing, of another shape or dtype, or holds
 // NaN or infinity: names tensor, file, expected and found. Tensors that the model does not have are a warning.
 std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder, const ModelSpec& spec,
