@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <random>
@@ -87,6 +88,78 @@ TEST(Tokenizer, GivesTheReferencesIdsForEveryComponent) {
     SCOPED_TRACE(variant["name"].get<std::string>());
     expect_rows(patched(variant["patch"], variant["config"]), variant);
   }
+}
+
+// Unigram, WordPiece, WordLevel, the marks of words' ends, a charsmap, sets inside sets of a pattern.
+TEST(Tokenizer, GivesTheReferencesIdsForEveryKind) {
+  const Json kinds = read_json_file(kFixtures.parent_path() / "kinds.json");
+  ASSERT_GE(kinds.size(), 9u);
+  for (const Json& kind : kinds) {
+    SCOPED_TRACE(kind["name"].get<std::string>());
+    const Folder folder;
+    for (const auto& [name, text] : kind["files"].items()) folder.write(name.c_str(), text.get<std::string>());
+    expect_rows(Tokenizer::load(folder.path()), kind);
+  }
+}
+
+// A SentencePiece model of few pieces: each a field 1 with its text, score and kind.
+std::string sentencepiece_model(const std::vector<std::pair<std::string, float>>& pieces, char type) {
+  std::string out;
+  for (const auto& [text, score] : pieces) {
+    std::string piece = "\x0a" + std::string(1, static_cast<char>(text.size())) + text + "\x15";
+    piece.append(reinterpret_cast<const char*>(&score), 4);
+    out += "\x0a" + std::string(1, static_cast<char>(piece.size())) + piece;
+  }
+  return out + "\x12\x02\x18" + type;
+}
+
+const std::vector<std::pair<std::string, float>> kPieces = {{"<unk>", 0},   {"<s>", 0}, {"</s>", 0}, {"ab", -1},
+                                                            {"\u2581", -2}, {"a", -3},  {"b", -4},   {"\u2581ab", -5}};
+
+TEST(Tokenizer, ReadsSentencePieceModels) {
+  for (const char type : {'\x01', '\x02'}) {
+    const Folder folder;
+    folder.write("tokenizer.model", sentencepiece_model(kPieces, type));
+    folder.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer"})");
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    // The sum for the mark and "ab" is better than the score of both together; merging joins them in the end.
+    const std::vector<int32_t> word = type == '\x01' ? std::vector<int32_t>{4, 3} : std::vector<int32_t>{7};
+    EXPECT_EQ(tokenizer.encode("ab", false), word);
+    EXPECT_EQ(tokenizer.encode("ab", true)[0], 1);
+    EXPECT_EQ(tokenizer.decode(tokenizer.encode("ab ba", false), true), "ab ba");
+  }
+}
+
+TEST(Tokenizer, RefusesDamagedSentencePieceModels) {
+  const Folder folder;
+  folder.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer"})");
+  const auto message = [&](std::string_view model) {
+    folder.write("tokenizer.model", model);
+    return message_of([&] { Tokenizer::load(folder.path()); });
+  };
+  const std::string whole = sentencepiece_model(kPieces, '\x02');
+  auto with_nan = kPieces;
+  with_nan[5].second = std::nanf("");
+  auto twice = kPieces;
+  twice[6].first = "a";
+  EXPECT_NE(message(sentencepiece_model(with_nan, '\x02')).find("piece 5: the score of 'a'"), std::string::npos);
+  EXPECT_NE(message(sentencepiece_model(twice, '\x02')).find("stands there twice"), std::string::npos);
+  EXPECT_NE(message(sentencepiece_model(kPieces, '\x03')).find("type 3 are not supported"), std::string::npos);
+  EXPECT_NE(message("IQ== 0\nIg== 1\n").find("tiktoken"), std::string::npos);
+  for (size_t size = 0; size < 40; ++size)
+    EXPECT_NE(message(whole.substr(0, size)).find("tokenizer.model"), std::string::npos);
+}
+
+TEST(Tokenizer, ReadsVocabularyAndMerges) {
+  const Folder folder;
+  folder.write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "\u0120": 3, "<|endoftext|>": 4})");
+  folder.write("merges.txt", "#version: 0.2\na b\n");
+  folder.write("tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer", "add_bos_token": true})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.encode("ab ba", true), (std::vector<int32_t>{4, 2, 3, 1, 0}));
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("ab ba", false), true), "ab ba");
+  folder.write("merges.txt", "#version: 0.2\na b\nab\n");
+  EXPECT_NE(message_of([&] { Tokenizer::load(folder.path()); }).find("merges.txt:3"), std::string::npos);
 }
 
 // The hand-written matchers against the regular expressions: a group around a pattern hides it from them.
