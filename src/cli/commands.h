@@ -19,6 +19,7 @@ struct Invocation {
 
 ExitCode eval_command(const Invocation& invocation);
 ExitCode plan_command(const Invocation& invocation);
+ExitCode inspect_command(const Invocation& invocation);
 ExitCode tasks_command(const Invocation& invocation);
 
 // `evalmpi` without a command: the job file in EVALMPI_JOB, else the demo that comes with the program.

@@ -22,6 +22,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"eval", "score a model on tasks", evalmpi::cli::eval_command},
     {"plan", "show what eval would do: mesh, shards, memory, tokens, chunks", evalmpi::cli::plan_command},
+    {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},
     {"tasks", "list the tasks", evalmpi::cli::tasks_command},
 };
 

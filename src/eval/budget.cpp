@@ -126,7 +126,7 @@ RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation
     const model::PlaceMemory place = model::place_memory(spec, plan, rank.tp_ranks[i], spec.source_dtype);
     const model::LaneBytes lane = place.of_lane(work);
     memory.weights += place.weight_bytes;
-    memory.loading += place.largest_tensor_bytes;
+    memory.loading += place.loading_bytes(rank.lanes[i]);
     memory.lanes.key_values += rank.lanes[i] * lane.key_values;
     memory.lanes.activations += rank.lanes[i] * lane.activations;
     memory.lanes.head += rank.lanes[i] * lane.head;

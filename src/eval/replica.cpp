@@ -2,9 +2,12 @@
 
 #include <chrono>
 
+#include <algorithm>
+
 #include "evalmpi/base/error.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/job/worker.h"
+#include "evalmpi/model/memory.h"
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
 #include "generation.h"
@@ -25,11 +28,18 @@ void LocalReplicas::begin_loading() {
   const model::ShardPlan plan = model::make_shard_plan(options_.spec, mesh_.tp);
   transformers_.resize(mesh_.places.size());
   load_failures_.resize(mesh_.places.size());
+  loadings_.resize(mesh_.places.size());
   for (size_t i = 0; i < mesh_.places.size(); ++i) {
     loaders_.emplace_back([this, i, plan] {
       try {
+        const auto start = std::chrono::steady_clock::now();
+        model::LoadOptions load;
+        // As many as budget.cpp counts with: the lanes that wait for these weights.
+        load.threads = std::clamp<int>(static_cast<int>(mesh_.places[i].lanes.size()), 1, model::kMaxLoadingThreads);
         transformers_[i] = std::make_shared<model::Transformer>(
-            model::load_weights(options_.model_folder, options_.spec, plan, mesh_.places[i].tp_rank));
+            model::load_weights(options_.model_folder, options_.spec, plan, mesh_.places[i].tp_rank, load));
+        loadings_[i] = {transformers_[i]->weights().bytes_read, load.threads,
+                        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
       } catch (...) {
         load_failures_[i] = std::current_exception();
       }

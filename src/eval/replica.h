@@ -46,6 +46,14 @@ class LocalReplicas {
   void finish_loading();
   uint64_t bytes_read() const;
 
+  // What each place of this rank read. After finish_loading().
+  struct Loading {
+    uint64_t bytes_read = 0;
+    int threads = 1;
+    double seconds = 0;
+  };
+  const std::vector<Loading>& loadings() const { return loadings_; }
+
   // Starts the lanes: leaders ask the coordinator for chunks, log and report records. `log` is this rank's (not null
   // where a leader lives). on_failure is called in a lane's thread and must end the job. Needs finish_loading().
   void start(comm::Session& session, const job::StopFlag& stop, const text::Tokenizer& tokenizer, store::LogWriter* log,
@@ -65,6 +73,7 @@ class LocalReplicas {
   ReplicaOptions options_;
   std::vector<std::shared_ptr<const model::Transformer>> transformers_;  // one per place
   std::vector<std::exception_ptr> load_failures_;
+  std::vector<Loading> loadings_;
   std::vector<std::thread> loaders_;
   std::vector<std::unique_ptr<engine::Lane>> lanes_;
   std::optional<ops::LentCores> helpers_of_lanes_;  // where each lane has several threads

@@ -76,6 +76,7 @@ class Run {
   void read_earlier_logs();
   void plan_tasks();
   void ensure_lanes();
+  void log_loading() const;  // of this rank's places
   void start_coordinator();
   void finish_tasks();
   void stop_lanes();
@@ -295,6 +296,13 @@ void Run::plan_tasks() {
   queue_.close();
 }
 
+void Run::log_loading() const {
+  for (const LocalReplicas::Loading& loading : replicas_->loadings()) {
+    log::info("read {} of weights in {:.3f} s with {} thread{}", bytes_text(static_cast<int64_t>(loading.bytes_read)),
+              loading.seconds, loading.threads, loading.threads > 1 ? "s" : "");
+  }
+}
+
 void Run::ensure_lanes() {
   if (lanes_running_) return;
   progress_.phase("reading the weights");
@@ -307,6 +315,7 @@ void Run::ensure_lanes() {
       fail(cause.code, "{}{}", cause.message, out_of_memory_note());
     }
   });
+  if (options_.timings) log_loading();
   if (is_root()) start_coordinator();
   lanes_running_ = true;
   if (is_root()) first_chunk_seconds_ = seconds_since(context_.process_start);

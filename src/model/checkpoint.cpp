@@ -8,6 +8,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/json.h"
 #include "evalmpi/model/safetensors.h"
+#include "other_formats.h"
 
 namespace evalmpi::model {
 namespace fs = std::filesystem;
@@ -16,37 +17,94 @@ namespace {
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 constexpr uint64_t kMaxIndexBytes = uint64_t{256} << 20;
+constexpr size_t kMaxNameBytes = 1000;
+constexpr int kMaxDepth = 200;
 
-// The index's "weight_map": tensor name -> file name.
+// The index's "weight_map": tensor name -> file name. Takes the events of nlohmann's SAX parser: an ordered JSON
+// object of so many keys would take time by their square.
+class IndexReader {
+ public:
+  explicit IndexReader(const std::string& where) : where_(where) {}
+
+  std::map<std::string, std::string> take() {
+    if (!has_map_) fail_no_map();
+    return std::move(files_);
+  }
+
+  bool null() { return other_value(); }
+  bool boolean(bool) { return other_value(); }
+  bool number_integer(int64_t) { return other_value(); }
+  bool number_unsigned(uint64_t) { return other_value(); }
+  bool number_float(double, const std::string&) { return other_value(); }
+  bool binary(Json::binary_t&) { return other_value(); }
+  bool string(std::string& value) {
+    if (!in_map_ || depth_ != 2) return other_value();
+    if (files_.size() == kMaxTensors) fail(ExitCode::kBadInput, "{}: more than {} tensors", where_, kMaxTensors);
+    if (!files_.emplace(name_, value).second) {
+      fail(ExitCode::kBadInput, "{}: the tensor \"{}\" stands twice", where_, name_);
+    }
+    return true;
+  }
+  bool start_object(size_t) {
+    if (depth_ == 1 && in_map_) has_map_ = true;
+    if (depth_ >= 2) other_value();
+    return deeper();
+  }
+  bool start_array(size_t) {
+    if (depth_ == 0) fail_no_map();
+    other_value();
+    return deeper();
+  }
+  bool end_object() { return --depth_ >= 0; }
+  bool end_array() { return --depth_ >= 0; }
+  bool key(std::string& name) {
+    if (depth_ == 1) in_map_ = name == "weight_map";
+    name_ = name.substr(0, kMaxNameBytes);
+    return true;
+  }
+  bool parse_error(size_t byte, const std::string&, const Json::exception&) {
+    fail(ExitCode::kBadInput, "{}: not valid JSON at byte {}", where_, byte);
+  }
+
+ private:
+  [[noreturn]] void fail_no_map() const {
+    fail(ExitCode::kBadInput, "{}: no \"weight_map\" object", where_);
+  }
+  bool deeper() {
+    if (++depth_ > kMaxDepth) fail(ExitCode::kBadInput, "{}: JSON nested deeper than {}", where_, kMaxDepth);
+    return true;
+  }
+  bool other_value() const {
+    if (depth_ == 0 || (depth_ == 1 && in_map_)) fail_no_map();
+    if (in_map_) fail(ExitCode::kBadInput, "{}: the file of \"{}\" is no text", where_, name_);
+    return true;
+  }
+
+  const std::string& where_;
+  std::map<std::string, std::string> files_;
+  std::string name_;
+  int depth_ = 0;
+  bool in_map_ = false, has_map_ = false;
+};
+
 std::map<std::string, std::string> read_index(const fs::path& path) {
-  const Json index = parse_json(read_file(path, kMaxIndexBytes), path.string());
-  std::map<std::string, std::string> files;
-  if (!index.is_object() || !index.contains("weight_map") || !index.at("weight_map").is_object()) {
-    fail(ExitCode::kBadInput, "{}: no \"weight_map\" object", path.string());
-  }
-  for (const auto& [tensor, file] : index.at("weight_map").items()) {
-    if (!file.is_string()) fail(ExitCode::kBadInput, "{}: the file of \"{}\" is no text", path.string(), tensor);
-    files.emplace(tensor, file.get<std::string>());
-  }
-  return files;
-}
-
-[[noreturn]] void fail_no_weights(const fs::path& folder) {
-  std::error_code ignored;
-  const bool pickled =
-      fs::exists(folder / "pytorch_model.bin", ignored) || fs::exists(folder / "pytorch_model.bin.index.json", ignored);
-  fail(ExitCode::kMissingInput, "{}: no {} and no {}{}", folder.string(), kSingleFile, kIndexFile,
-       pickled
-           ? "; pytorch_model.bin can run code when it is read and is not supported: load the model in transformers "
-             "and save it with save_pretrained"
-           : "");
+  const std::string where = path.string();
+  const std::string text = read_file(path, kMaxIndexBytes);
+  IndexReader reader(where);
+  Json::sax_parse(text, &reader);
+  return reader.take();
 }
 
 at::ScalarType scalar_type(const TensorEntry& entry, const std::string& where) {
   if (entry.dtype == "F32") return at::kFloat;
   if (entry.dtype == "BF16") return at::kBFloat16;
   if (entry.dtype == "F16") return at::kHalf;
-  fail(ExitCode::kBadInput, "{}: its dtype {} is not supported (F32, BF16 and F16 are)", where, entry.dtype);
+  const bool is_float8 = entry.dtype.starts_with("F8");
+  const bool is_double = entry.dtype == "F64";
+  fail(ExitCode::kBadInput, "{}: its dtype {}{} is not supported (F32, BF16 and F16 are){}", where, entry.dtype,
+       is_float8 ? " (FP8, a quantised format)" : "",
+       is_double ? "; save it again with transformers' from_pretrained(..., dtype=\"float32\").save_pretrained"
+                 : "; use the checkpoint in BF16, F16 or F32 that it was made from");
 }
 
 std::string shown(const std::vector<int64_t>& shape) {
@@ -79,7 +137,8 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
   } else {
-    fail_no_weights(folder);
+    fail_other_format(folder);
+    fail(ExitCode::kMissingInput, "{}: no {} and no {}", folder.string(), kSingleFile, kIndexFile);
   }
   for (size_t file = 0; file < names.size(); ++file) {
     // The hub cache's files are links to its blobs, outside the snapshot's folder.
@@ -118,17 +177,23 @@ std::string Checkpoint::where(const std::string& name) const {
   return place.string() + ": tensor \"" + name + "\"";
 }
 
-at::Tensor Checkpoint::read(const std::string& name, const std::vector<int64_t>& shape, int64_t dim,
-                            const std::vector<Range>& ranges) const {
+void Checkpoint::check(const std::string& name, const std::vector<int64_t>& shape) const {
   const TensorEntry* entry = find(name);
   if (entry == nullptr) {
     fail(ExitCode::kBadInput, "{} is missing; expected the shape {}", where(name), shown(shape));
   }
-  const at::ScalarType type = scalar_type(*entry, where(name));
+  scalar_type(*entry, where(name));
   if (entry->shape != shape) {
     fail(ExitCode::kBadInput, "{} has the shape {}; config.json asks for {}", where(name), shown(entry->shape),
          shown(shape));
   }
+}
+
+at::Tensor Checkpoint::read(const std::string& name, const std::vector<int64_t>& shape, int64_t dim,
+                            const std::vector<Range>& ranges) const {
+  check(name, shape);
+  const TensorEntry* entry = find(name);
+  const at::ScalarType type = scalar_type(*entry, name);
   const at::Tensor all = whole(*entry, type);
   std::vector<at::Tensor> parts;
   for (const Range& range : ranges) parts.push_back(all.narrow(dim, range.begin, range.size()));

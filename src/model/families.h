@@ -20,6 +20,7 @@ inline constexpr int64_t kMaxHeadDim = 1 << 13;
 inline constexpr int64_t kMaxVocab = 1 << 24;
 inline constexpr int64_t kMaxPositions = 1 << 24;
 inline constexpr int64_t kMaxExperts = 1 << 12;
+inline constexpr int64_t kMaxExpertsInAll = 1 << 17;
 
 struct FamilyReader {
   const char* architecture;

@@ -1,6 +1,9 @@
 #include "evalmpi/model/memory.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
+#include <utility>
 
 #include "adapter_terms.h"
 #include "evalmpi/model/tensor_table.h"
@@ -68,18 +71,31 @@ LaneBytes PlaceMemory::of_lane(const LaneWork& work) const {
   return bytes;
 }
 
+int64_t PlaceMemory::loading_bytes(int threads) const {
+  const auto count = std::min<size_t>(largest_tensors_bytes.size(), static_cast<size_t>(std::max(threads, 1)));
+  return std::accumulate(largest_tensors_bytes.begin(), largest_tensors_bytes.begin() + static_cast<std::ptrdiff_t>(count),
+                         int64_t{0});
+}
+
 PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype, int64_t positions) {
   const RankShard& shard = plan.ranks[static_cast<size_t>(tp_rank)];
   PlaceMemory memory;
   const int64_t table_rows = positions == 0 ? spec.max_positions : positions;
   for (const RotarySpec& rotary : spec.rotaries) memory.weight_bytes += table_rows * rotary.dims * kFloatBytes;
   if (spec.alibi != Alibi::kNone) memory.weight_bytes += shard.query_heads.size() * table_rows * kFloatBytes;
+  std::vector<int64_t> tensors_bytes;
   for (const TensorRow& row : make_tensor_table(spec)) {
     int64_t bytes = resident_bytes(row, spec, shard, dtype_in_memory(row, spec, dtype));
     if (spec.adapter) bytes += adapter_term_bytes(*spec.adapter, row, spec, shard, bytes);
     memory.weight_bytes += bytes;
     memory.largest_tensor_bytes = std::max(memory.largest_tensor_bytes, bytes);
+    tensors_bytes.push_back(bytes);
   }
+  const size_t kept = std::min<size_t>(tensors_bytes.size(), kMaxLoadingThreads);
+  std::partial_sort(tensors_bytes.begin(), tensors_bytes.begin() + static_cast<std::ptrdiff_t>(kept), tensors_bytes.end(),
+                    std::greater<>());
+  tensors_bytes.resize(kept);
+  memory.largest_tensors_bytes = std::move(tensors_bytes);
   memory.key_value_bytes_per_position =
       spec.layers * shard.kv_heads.size() * (spec.head_dim + in_panels(spec.head_dim)) * kFloatBytes;
   memory.activation_bytes_per_row = activation_floats_per_row(spec, shard, plan.tp()) * kFloatBytes;

@@ -46,6 +46,10 @@ std::string trimmed(std::string text) {
 fs::path resolve_model_folder(std::string_view name) {
   const fs::path folder{std::string(name)};
   if (fs::is_directory(folder)) return folder;
+  if (fs::is_regular_file(folder)) {
+    fail(ExitCode::kBadInput, "{}: a file{}; a model is a folder with config.json, *.safetensors and tokenizer.json",
+         name, name.ends_with(".gguf") ? " in GGUF, the format of llama.cpp, which is not supported" : "");
+  }
   if (!is_hub_id(name)) {
     fail(ExitCode::kMissingInput, "{}: no such folder, and not the id of a model on the Hugging Face hub (ORG/NAME)",
          name);

@@ -1,8 +1,10 @@
 #include "evalmpi/model/safetensors.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstring>
-#include <set>
+#include <utility>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/json.h"
@@ -13,6 +15,8 @@ namespace {
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference reader's limit
 constexpr size_t kMaxDims = 16;
+constexpr size_t kMaxNameBytes = 1000;
+constexpr int kMaxDepth = 200;
 
 // Bits of one element, 0 for an unknown dtype.
 uint64_t bits_of(std::string_view dtype) {
@@ -49,95 +53,176 @@ std::string_view header_text(std::string_view bytes, std::string_view where) {
   return bytes.substr(kLengthBytes, length);
 }
 
-// The header as an object. JSON readers keep one of two equal names without a word; a file that has them has no
-// single meaning.
-Json read_header(std::string_view text, std::string_view where) {
-  const std::string header_name = std::string(where) + ", header";
-  if (!parse_json(text, header_name).is_object()) fail(ExitCode::kBadInput, "{}: not an object", header_name);
-  std::set<std::string> names;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second) {
-      fail(ExitCode::kBadInput, "{}: two tensors are named \"{}\"", where, parsed.get<std::string>());
-    }
-    return true;
-  };
-  return Json::parse(text.begin(), text.end(), watch);
-}
-
 struct Offsets {
   uint64_t begin = 0;
   uint64_t end = 0;
 };
 
-class EntryReader {
+struct HeaderEntry {
+  TensorEntry tensor;
+  Offsets offsets;
+};
+
+std::string shown(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ",")); }
+
+// Takes the events of nlohmann's SAX parser. A JSON tree of a header would take many times its size in memory, and
+// keeps one of two equal names without a word; a file that has them has no single meaning.
+class HeaderReader {
  public:
-  EntryReader(std::string_view where, const std::string& name, const Json& entry)
-      : where_(where), name_(name), entry_(entry) {
-    if (!entry.is_object()) fail_entry("its header entry is not an object");
+  explicit HeaderReader(std::string_view where) : where_(where) {}
+
+  std::map<std::string, HeaderEntry> take() { return std::move(entries_); }
+
+  bool null() { return other_value(); }
+  bool boolean(bool) { return other_value(); }
+  bool number_integer(int64_t) { return other_value(); }
+  bool number_float(double, const std::string&) { return other_value(); }
+  bool binary(Json::binary_t&) { return other_value(); }
+
+  bool number_unsigned(uint64_t value) {
+    if (field_ == Field::kShape && depth_ == kInArray) {
+      if (value > uint64_t{1} << 56) fail_field();
+      std::vector<int64_t>& shape = entry_->tensor.shape;
+      if (shape.size() == kMaxDims) fail_entry("too many dimensions");
+      shape.push_back(static_cast<int64_t>(value));
+      return true;
+    }
+    if (field_ == Field::kOffsets && depth_ == kInArray) {
+      if (offsets_read_ == 2) fail_field();
+      (offsets_read_++ == 0 ? entry_->offsets.begin : entry_->offsets.end) = value;
+      return true;
+    }
+    return other_value();
   }
 
-  TensorEntry read(Offsets& offsets) const {
-    TensorEntry tensor;
-    tensor.dtype = dtype();
-    tensor.shape = shape();
-    offsets = data_offsets();
-    if (bytes_needed(tensor) != offsets.end - offsets.begin) {
-      fail_entry(fmt::format("{} of {} needs {} bytes, its offsets span {}", tensor.dtype, entry_.at("shape").dump(),
-                             bytes_needed(tensor), offsets.end - offsets.begin));
+  bool string(std::string& value) {
+    if (field_ != Field::kDtype || depth_ != kInEntry) return other_value();
+    if (bits_of(value) == 0) fail_entry(fmt::format("the dtype \"{}\" is not one of safetensors", value));
+    entry_->tensor.dtype = value;
+    return true;
+  }
+
+  bool start_object(size_t) {
+    if (depth_ >= kInEntry && field_ != Field::kOther) fail_field();
+    if (depth_ == kInHeader) in_metadata_ = entry_ == nullptr;
+    return deeper();
+  }
+
+  bool start_array(size_t) {
+    if (depth_ == kOutside) fail_header("not an object");
+    if (depth_ == kInHeader && entry_ != nullptr) fail_entry("its header entry is not an object");
+    const bool expected = depth_ == kInEntry && (field_ == Field::kShape || field_ == Field::kOffsets);
+    if (!expected && field_ != Field::kOther) fail_field();
+    return deeper();
+  }
+
+  bool end_object() {
+    --depth_;
+    if (depth_ == kInHeader && entry_ != nullptr) check_entry();
+    return true;
+  }
+
+  bool end_array() {
+    --depth_;
+    if (depth_ == kInEntry && field_ == Field::kOffsets) {
+      if (offsets_read_ != 2 || entry_->offsets.begin > entry_->offsets.end) fail_field();
     }
-    return tensor;
+    return true;
+  }
+
+  bool key(std::string& name) {
+    if (depth_ == kInHeader) begin_entry(name);
+    if (depth_ == kInEntry) begin_field(name);
+    return true;
+  }
+
+  bool parse_error(size_t byte, const std::string&, const Json::exception&) {
+    fail_header(fmt::format("not valid JSON at byte {}", byte));
   }
 
  private:
+  enum class Field { kOther, kDtype, kShape, kOffsets };
+  enum Depth : int { kOutside = 0, kInHeader = 1, kInEntry = 2, kInArray = 3 };
+
+  [[noreturn]] void fail_header(const std::string& what) const {
+    fail(ExitCode::kBadInput, "{}, header: {}", where_, what);
+  }
   [[noreturn]] void fail_entry(const std::string& what) const {
     fail(ExitCode::kBadInput, "{}: tensor \"{}\": {}", where_, name_, what);
   }
-
-  const Json& field(const char* key, bool (Json::*is_type)() const noexcept) const {
-    const auto found = entry_.find(key);
-    if (found == entry_.end() || !((*found).*is_type)()) fail_entry(fmt::format("no valid \"{}\"", key));
-    return *found;
+  [[noreturn]] void fail_field() const {
+    fail_entry(fmt::format("no valid \"{}\"", field_ == Field::kDtype   ? "dtype"
+                                              : field_ == Field::kShape ? "shape"
+                                                                        : "data_offsets"));
   }
 
-  std::string dtype() const {
-    const std::string text = field("dtype", &Json::is_string).get<std::string>();
-    if (bits_of(text) == 0) fail_entry(fmt::format("the dtype \"{}\" is not one of safetensors", text));
-    return text;
+  bool deeper() {
+    if (++depth_ > kMaxDepth) fail_header(fmt::format("JSON nested deeper than {}", kMaxDepth));
+    return true;
   }
 
-  std::vector<int64_t> shape() const {
-    std::vector<int64_t> shape;
-    const Json& sizes = field("shape", &Json::is_array);
-    if (sizes.size() > kMaxDims) fail_entry("too many dimensions");
-    for (const Json& size : sizes) {
-      if (!size.is_number_unsigned() || size.get<uint64_t>() > uint64_t{1} << 56) fail_entry("no valid \"shape\"");
-      shape.push_back(size.get<int64_t>());
-    }
-    return shape;
+  // A value where no tensor's description has one of this kind.
+  bool other_value() {
+    if (depth_ == kOutside) fail_header("not an object");
+    if (depth_ == kInHeader && entry_ != nullptr) fail_entry("its header entry is not an object");
+    if (field_ != Field::kOther) fail_field();
+    return true;
   }
 
-  Offsets data_offsets() const {
-    const Json& pair = field("data_offsets", &Json::is_array);
-    if (pair.size() != 2 || !pair[0].is_number_unsigned() || !pair[1].is_number_unsigned() ||
-        pair[0].get<uint64_t>() > pair[1].get<uint64_t>()) {
-      fail_entry("no valid \"data_offsets\"");
-    }
-    return {pair[0].get<uint64_t>(), pair[1].get<uint64_t>()};
+  void begin_entry(const std::string& name) {
+    field_ = Field::kOther;
+    entry_ = nullptr;
+    if (name == "__metadata__") return;
+    in_metadata_ = false;
+    if (name.size() > kMaxNameBytes) fail_header(fmt::format("a tensor's name of {} bytes", name.size()));
+    if (entries_.size() == kMaxTensors) fail_header(fmt::format("more than {} tensors", kMaxTensors));
+    const auto [position, inserted] = entries_.try_emplace(name);
+    if (!inserted) fail(ExitCode::kBadInput, "{}: two tensors are named \"{}\"", where_, name);
+    name_ = name;
+    entry_ = &position->second;
+    seen_dtype_ = seen_shape_ = false;
+    offsets_read_ = 0;
   }
 
-  uint64_t bytes_needed(const TensorEntry& tensor) const {
+  void begin_field(const std::string& name) {
+    if (in_metadata_) return;
+    field_ = name == "dtype"          ? Field::kDtype
+             : name == "shape"        ? Field::kShape
+             : name == "data_offsets" ? Field::kOffsets
+                                      : Field::kOther;
+    bool twice = field_ == Field::kOffsets && offsets_read_ > 0;
+    if (field_ == Field::kDtype) twice = std::exchange(seen_dtype_, true);
+    if (field_ == Field::kShape) twice = std::exchange(seen_shape_, true);
+    if (twice) fail_entry(fmt::format("\"{}\" stands twice", name));
+  }
+
+  void check_entry() {
+    const TensorEntry& tensor = entry_->tensor;
+    field_ = !seen_dtype_ ? Field::kDtype : !seen_shape_ ? Field::kShape : Field::kOffsets;
+    if (!seen_dtype_ || !seen_shape_ || offsets_read_ != 2) fail_field();
     uint64_t bits = bits_of(tensor.dtype);
     bool overflow = false;
     for (const int64_t size : tensor.shape) {
       overflow = overflow || __builtin_mul_overflow(bits, static_cast<uint64_t>(size), &bits);
     }
     if (overflow || bits % 8 != 0) fail_entry("its shape is too large");
-    return bits / 8;
+    if (bits / 8 != entry_->offsets.end - entry_->offsets.begin) {
+      fail_entry(fmt::format("{} of {} needs {} bytes, its offsets span {}", tensor.dtype, shown(tensor.shape), bits / 8,
+                             entry_->offsets.end - entry_->offsets.begin));
+    }
+    field_ = Field::kOther;
+    entry_ = nullptr;
   }
 
   std::string_view where_;
-  const std::string& name_;
-  const Json& entry_;
+  std::map<std::string, HeaderEntry> entries_;
+  int depth_ = kOutside;
+  bool in_metadata_ = false;
+  std::string name_;               // of the tensor
+  HeaderEntry* entry_ = nullptr;  // null in __metadata__
+  Field field_ = Field::kOther;
+  bool seen_dtype_ = false, seen_shape_ = false;
+  int offsets_read_ = 0;
 };
 
 struct Placed {
@@ -169,21 +254,18 @@ void check_layout(std::vector<Placed>& placed, uint64_t header_end, uint64_t fil
 
 std::map<std::string, TensorEntry> parse_safetensors(std::string_view bytes, std::string_view where) {
   const std::string_view text = header_text(bytes, where);
-  const Json header = read_header(text, where);
+  HeaderReader reader(where);
+  Json::sax_parse(text.begin(), text.end(), &reader);
+  const std::map<std::string, HeaderEntry> entries = reader.take();
   const uint64_t data_begin = kLengthBytes + text.size();
-  std::map<std::string, TensorEntry> tensors;
   std::vector<Placed> placed;
-  std::vector<std::pair<TensorEntry*, Offsets>> to_locate;
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
-    Offsets offsets;
-    const auto [position, inserted] = tensors.emplace(name, EntryReader(where, name, entry).read(offsets));
-    placed.push_back({offsets, &position->first});
-    to_locate.emplace_back(&position->second, offsets);
-  }
+  placed.reserve(entries.size());
+  for (const auto& [name, entry] : entries) placed.push_back({entry.offsets, &name});
   check_layout(placed, data_begin, bytes.size(), where);
-  for (auto& [tensor, offsets] : to_locate) {
-    tensor->bytes = bytes.substr(data_begin + offsets.begin, offsets.end - offsets.begin);
+  std::map<std::string, TensorEntry> tensors;
+  for (const auto& [name, entry] : entries) {
+    TensorEntry& tensor = tensors.emplace_hint(tensors.end(), name, entry.tensor)->second;
+    tensor.bytes = bytes.substr(data_begin + entry.offsets.begin, entry.offsets.end - entry.offsets.begin);
   }
   return tensors;
 }

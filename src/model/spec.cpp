@@ -10,6 +10,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "families.h"
+#include "other_formats.h"
 
 namespace evalmpi::model {
 namespace fs = std::filesystem;
@@ -63,19 +64,6 @@ const FamilyReader& find_family(const ConfigReader& config) {
        config.where(), name, family_readers().size(), joined(nearest_architectures(name, 4)));
 }
 
-void check_plain_weights(const ConfigReader& config) {
-  if (!config.has("quantization_config")) return;
-  const Json& quantization = config.raw("quantization_config");
-  const std::string method =
-      quantization.is_object() && quantization.contains("quant_method") && quantization["quant_method"].is_string()
-          ? quantization["quant_method"].get<std::string>()
-          : "an unnamed method";
-  fail(ExitCode::kBadInput,
-       "{}: the weights are quantised ({}, in quantization_config), which is not supported; use the model in bfloat16, "
-       "float16 or float32 that it was made from",
-       config.where(), method);
-}
-
 DType read_source_dtype(const ConfigReader& config) {
   const std::string name = config.text_or("dtype", config.text_or("torch_dtype", "float32").c_str());
   if (name == "bfloat16") return DType::kBFloat16;
@@ -114,6 +102,9 @@ void read_special_ids(const ConfigReader& config, const fs::path& folder, ModelS
 }
 
 void check_sizes(const ModelSpec& spec, const std::string& where) {
+  if (spec.experts.count * spec.layers > kMaxExpertsInAll) {
+    fail(ExitCode::kBadInput, "{}: {} layers of {} experts cannot be", where, spec.layers, spec.experts.count);
+  }
   if (spec.heads % spec.kv_heads != 0) {
     fail(ExitCode::kBadInput, "{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", where,
          spec.heads, spec.kv_heads);
@@ -153,6 +144,7 @@ int64_t ModelSpec::uniform_positions() const {
 ModelSpec read_model_spec(const fs::path& folder) {
   const fs::path path = folder / "config.json";
   if (!fs::exists(path)) {
+    fail_other_format(folder);
     fail(ExitCode::kMissingInput,
          "{}: no config.json. A model folder holds config.json, *.safetensors and tokenizer.json, as saved by "
          "transformers' save_pretrained",

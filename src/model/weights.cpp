@@ -1,18 +1,24 @@
 #include "evalmpi/model/weights.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <set>
+#include <atomic>
+#include <exception>
+#include <map>
+#include <mutex>
 #include <string>
+#include <thread>
 
 #include "adapter_terms.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/model/safetensors.h"
 #include "evalmpi/model/tensor_table.h"
+#include "evalmpi/model/weight_files.h"
 
 namespace evalmpi::model {
 namespace {
@@ -37,6 +43,7 @@ int64_t count_not_finite(const at::Tensor& row) {
   }
 }
 
+// tensor: as it lies in the file, so that each row is contiguous.
 void check_finite(const at::Tensor& tensor, const std::string& where) {
   int64_t found = 0;
   if (tensor.is_contiguous()) {
@@ -71,19 +78,10 @@ class Loader {
     }
     if (!weights_.spec.norm_has_weight) set_weightless_norms();
     warn_of_strangers();
-    const uint64_t total_bytes = total();
-    for (const TensorRow& row : table_) {
-      const std::string name = name_in_files(row);
-      const at::Tensor shard = read_shard(row, name);
-      check_finite(shard, checkpoint_.where(name));
-      if (row.layer < 0) {
-        place_outside(row, shard);
-      } else {
-        place_in_layer(row, shard, weights_.layers[static_cast<size_t>(row.layer)]);
-      }
-      checkpoint_.forget(name);
-      if (options_.progress) options_.progress(checkpoint_.bytes_read(), total_bytes);
-    }
+    total_bytes_ = bytes_to_read(checkpoint_, table_, weights_.spec, weights_.shard);
+    make_units();
+    load_all_units();
+    if (failure_) std::rethrow_exception(failure_);
     weights_.bytes_read = checkpoint_.bytes_read();
   }
 
@@ -120,52 +118,78 @@ class Loader {
     const bool is_tied = replacement == nullptr && row.slot == Slot::kHead && adapter.unties_head();
     const TensorRow& source = is_tied ? table_.front() : row;
     const Checkpoint& file = replacement != nullptr ? adapter.file() : checkpoint_;
-    const std::string name = replacement != nullptr ? *replacement : name_in_files(source);
+    const std::string name = replacement != nullptr ? *replacement : name_in_files(checkpoint_, source);
     const Slice in_file = source_slice(source, slice);
     const at::Tensor tensor = file.read(name, source.source.shape, in_file.dim, in_file.ranges);
     check_finite(tensor, file.where(name));
     return source.source.is_transposed ? tensor.t() : tensor;
   }
 
-  // Checkpoints of a family's bare model lack the first part of each name.
-  std::string name_in_files(const TensorRow& row) const {
-    const std::string bare = row.source_name.substr(row.source_name.find('.') + 1);
-    const bool is_bare = checkpoint_.find(row.source_name) == nullptr && checkpoint_.find(bare) != nullptr;
-    return is_bare ? bare : row.source_name;
+  // The rows that one tensor of the files holds: fused projections hold several. One thread reads them all.
+  struct Unit {
+    std::string name;
+    std::vector<size_t> rows;  // of the table, ascending
+  };
+
+  void make_units() {
+    std::map<std::string, size_t> unit_of_name;
+    for (size_t row = 0; row < table_.size(); ++row) {
+      const std::string name = name_in_files(checkpoint_, table_[row]);
+      const auto [found, is_new] = unit_of_name.emplace(name, units_.size());
+      if (is_new) units_.push_back({name, {}});
+      units_[found->second].rows.push_back(row);
+    }
   }
 
-  at::Tensor read_shard(const TensorRow& row, const std::string& name) const {
+  void load_all_units() {
+    const size_t threads = std::min(static_cast<size_t>(std::max(options_.threads, 1)), units_.size());
+    if (threads <= 1) return load_units();
+    std::vector<std::jthread> team;
+    for (size_t i = 0; i < threads; ++i) {
+      team.emplace_back([this] {
+        at::set_num_threads(1);  // of this thread's copies
+        load_units();
+      });
+    }
+  }
+
+  // Each thread takes the next unit that nobody has. After a failure only rows before it are still tried, so that the
+  // first row that fails is found whatever the threads do.
+  void load_units() {
+    for (size_t i = next_unit_++; i < units_.size() && units_[i].rows.front() < failed_row_; i = next_unit_++) {
+      for (const size_t row : units_[i].rows) {
+        if (row >= failed_row_) break;
+        try {
+          load_row(table_[row], units_[i].name);
+        } catch (...) {
+          const std::lock_guard lock(mutex_);
+          if (row < failed_row_) failure_ = std::current_exception(), failed_row_ = row;
+        }
+      }
+      checkpoint_.forget(units_[i].name);
+    }
+  }
+
+  void load_row(const TensorRow& row, const std::string& name) {
     const Slice slice = source_slice(row, shard_slice(row, weights_.spec, weights_.shard));
-    const at::Tensor shard = checkpoint_.read(name, row.source.shape, slice.dim, slice.ranges);
-    return row.source.is_transposed ? shard.t() : shard;
+    const at::Tensor source = checkpoint_.read(name, row.source.shape, slice.dim, slice.ranges);
+    check_finite(source, checkpoint_.where(name));
+    const at::Tensor shard = row.source.is_transposed ? source.t() : source;
+    if (row.layer < 0) {
+      place_outside(row, shard);
+    } else {
+      place_in_layer(row, shard, weights_.layers[static_cast<size_t>(row.layer)]);
+    }
+    if (!options_.progress) return;
+    const std::lock_guard lock(mutex_);
+    options_.progress(checkpoint_.bytes_read(), total_bytes_);
   }
 
-  // Tensors that the model does not use: a sign of a wrong config.json, but also of harmless leftovers.
   void warn_of_strangers() const {
-    std::set<std::string> known;
-    for (const TensorRow& row : table_) known.insert(name_in_files(row));
-    size_t strangers = 0;
-    std::string example;
-    for (const auto& [name, entry] : checkpoint_.tensors()) {
-      const bool tied_copy = weights_.spec.tied_head && (name == "lm_head.weight" || name == "embed_out.weight");
-      if (known.contains(name) || is_known_buffer(name) || tied_copy) continue;
-      if (strangers++ == 0) example = name;
-    }
-    if (strangers == 0) return;
+    const std::vector<std::string> names = names_left_out(checkpoint_, table_, weights_.spec);
+    if (names.empty()) return;
     log::warning("{}: {} tensors are not part of {} and are left out, the first is \"{}\"",
-                 checkpoint_.folder().string(), strangers, weights_.spec.architecture, example);
-  }
-
-  uint64_t total() const {
-    uint64_t bytes = 0;
-    for (const TensorRow& row : table_) {
-      const TensorEntry* entry = checkpoint_.find(name_in_files(row));
-      if (entry == nullptr) continue;
-      const Slice slice = source_slice(row, shard_slice(row, weights_.spec, weights_.shard));
-      const auto size = static_cast<uint64_t>(row.source.shape[static_cast<size_t>(slice.dim)]);
-      bytes += entry->bytes.size() / size * static_cast<uint64_t>(slice.size());
-    }
-    return bytes;
+                 checkpoint_.folder().string(), names.size(), weights_.spec.architecture, names.front());
   }
 
   void set_linear(Linear& linear, Part part, const at::Tensor& shard) const {
@@ -258,6 +282,12 @@ class Loader {
   Weights& weights_;
   const LoadOptions& options_;
   std::vector<TensorRow> table_;
+  std::vector<Unit> units_;
+  uint64_t total_bytes_ = 0;
+  std::atomic<size_t> next_unit_{0};
+  std::atomic<size_t> failed_row_{SIZE_MAX};  // the first so far
+  std::exception_ptr failure_;                // of failed_row_
+  std::mutex mutex_;
 };
 
 int64_t bytes_of_tensor(const at::Tensor& tensor) {

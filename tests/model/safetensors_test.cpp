@@ -98,6 +98,37 @@ TEST(Safetensors, HostileHeaders) {
                  R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
                  4, {"two tensors"});
   expect_refused(std::string(100'000, '['), 0, {"header"});
+  expect_refused(R"({"__metadata__":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}", 0, {"deeper"});
+  expect_refused(R"({"a":{"x":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}}", 0, {"deeper"});
+  expect_refused(R"({"a":[1]})", 0, {"\"a\"", "not an object"});
+  expect_refused(R"({"a":{"dtype":"F32","shape":[[1]],"data_offsets":[0,4]}})", 4, {"shape"});
+  expect_refused(R"({"a":{"dtype":"F32","shape":{"b":1},"data_offsets":[0,4]}})", 4, {"shape"});
+  expect_refused(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}})", 4, {"data_offsets"});
+  expect_refused(R"({"a":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}})", 4, {"shape", "twice"});
+  expect_refused(R"({"a":{"dtype":"F32","shape":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],"data_offsets":[0,0]}})", 0,
+                 {"dimensions"});
+  expect_refused("{\"" + std::string(2000, 'a') + R"(":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4,
+                 {"2000 bytes"});
+  expect_refused("1", 0, {"object"});
+}
+
+TEST(Safetensors, MetadataAndUnknownFieldsMayHoldAnything) {
+  const std::string bytes = safetensors_bytes(
+      R"({"__metadata__":{"shape":[[1]],"b":{"dtype":5}},"a":{"x":{"shape":"s"},"dtype":"U8","shape":[1],)"
+      R"("y":[[{"shape":1}],null,true,-1,1.5],"data_offsets":[0,1]}})",
+      "x");
+  const auto tensors = parse_safetensors(bytes, "x");
+  ASSERT_EQ(tensors.size(), 1u);
+  EXPECT_EQ(tensors.at("a").shape, std::vector<int64_t>{1});
+  EXPECT_TRUE(parse_safetensors(safetensors_bytes(R"({"__metadata__":[[1],{"a":1}]})", ""), "x").empty());
+}
+
+TEST(Safetensors, MoreTensorsThanAnyModelHas) {
+  std::string header = "{";
+  for (size_t i = 0; i < 1'000'000; ++i) {
+    header += (i > 0 ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  }
+  expect_refused(header + "}", 0, {"more than 262144 tensors"});
 }
 
 // 2 x 3 floats 0..5 in a, and the same at an odd address in "odd".
@@ -164,14 +195,51 @@ TEST(Checkpoint, FollowsTheIndex) {
   expect_error(ExitCode::kBadInput, open, {"weight_map"});
   index(R"({"a":5})");
   expect_error(ExitCode::kBadInput, open, {"\"a\""});
+  index(R"({"a":"one.safetensors","a":"two.safetensors"})");
+  expect_error(ExitCode::kBadInput, open, {"\"a\"", "twice"});
+  index(R"({"a":["one.safetensors"]})");
+  expect_error(ExitCode::kBadInput, open, {"\"a\"", "no text"});
+  index((std::string(100'000, '[') + std::string(100'000, ']')).c_str());
+  expect_error(ExitCode::kBadInput, open, {"index.json"});
+  std::string many = "{";
+  for (size_t i = 0; i < 1'000'000; ++i) {
+    many += (i > 0 ? ",\"" : "\"") + std::to_string(i) + R"(":"one.safetensors")";
+  }
+  index((many + "}").c_str());
+  expect_error(ExitCode::kBadInput, open, {"more than 262144 tensors"});
+  folder.write("model.safetensors.index.json",
+               R"({"metadata":{"total_size":[4]},"weight_map":{"a":"one.safetensors"},"weight":{"b":{"c":1}}})");
+  EXPECT_EQ(Checkpoint(folder.path()).tensors().size(), 1u);
 }
 
 TEST(Checkpoint, NoWeights) {
   const TemporaryFolder folder;
   const auto open = [&] { Checkpoint checkpoint(folder.path()); };
   expect_error(ExitCode::kMissingInput, open, {"model.safetensors"});
-  folder.write("pytorch_model.bin", "x");
-  expect_error(ExitCode::kMissingInput, open, {"pytorch_model.bin", "save_pretrained"});
+  const auto holds = [&](const char* file, std::initializer_list<const char*> words) {
+    const TemporaryFolder other;
+    other.write(file, "x");
+    expect_error(ExitCode::kBadInput, [&] { Checkpoint checkpoint(other.path()); }, words);
+  };
+  holds("pytorch_model.bin", {"pytorch_model.bin", "run any code", "save_pretrained"});
+  holds("pytorch_model.bin.index.json", {"pickle", "safetensors"});
+  holds("consolidated.00.pth", {"consolidated.00.pth", "Meta"});
+  holds("model-q4_k_m.gguf", {"model-q4_k_m.gguf", "GGUF", "safetensors"});
+  holds("adapter_config.json", {"adapter", "base_model_name_or_path"});
+  holds("tf_model.h5", {"tf_model.h5", "safetensors"});
+}
+
+TEST(Checkpoint, NamesDtypesThatAreNotComputed) {
+  const TemporaryFolder folder;
+  folder.write("model.safetensors", safetensors_bytes(R"({"f8":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]},)"
+                                                      R"("i8":{"dtype":"I8","shape":[1],"data_offsets":[1,2]},)"
+                                                      R"("f64":{"dtype":"F64","shape":[1],"data_offsets":[2,10]}})",
+                                                      std::string(10, '\0')));
+  const Checkpoint checkpoint(folder.path());
+  const auto check = [&](const char* name) { return [&checkpoint, name] { checkpoint.check(name, {1}); }; };
+  expect_error(ExitCode::kBadInput, check("f8"), {"model.safetensors", "\"f8\"", "F8_E4M3", "FP8"});
+  expect_error(ExitCode::kBadInput, check("i8"), {"\"i8\"", "I8"});
+  expect_error(ExitCode::kBadInput, check("f64"), {"\"f64\"", "F64", "float32"});
 }
 
 }  // namespace

@@ -96,8 +96,25 @@ TEST(ModelSpec, RefusesWhatItDoesNotCompute) {
   expect_refused(R"({"architectures": ["Gemma9ForCausalLM"]})", {"Gemma9ForCausalLM", "GemmaForCausalLM"});
   expect_refused(R"({"hidden_act": "mish"})", {"mish", "silu"});
   expect_refused(R"({"rope_scaling": {"rope_type": "spiral", "factor": 4.0}})", {"spiral", "llama3", "yarn"});
-  expect_refused(R"({"quantization_config": {"quant_method": "gptq"}})", {"quantised"});
+  expect_refused(R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})", {"quantised", "GPTQ, 4 bits"});
+  expect_refused(R"({"quantization_config": {"quant_method": "awq", "w_bit": 4}})", {"AWQ, 4 bits"});
+  expect_refused(R"({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": true}})",
+                 {"bitsandbytes, 8 bits"});
+  expect_refused(R"({"quantization_config": {"quant_method": "mxfp4"}})", {"MXFP4"});
+  expect_refused(R"({"quantization_config": {"quant_method": "fp8"}})", {"FP8"});
+  expect_refused(R"({"quantization_config": {"quant_method": "compressed-tensors"}})", {"compressed-tensors"});
+  expect_refused(R"({"compression_config": {"quant_method": null}})", {"unnamed", "compression_config"});
+  expect_refused(R"({"quantization_config": "new-method"})", {"unnamed", "quantization_config"});
   expect_refused(R"({"partial_rotary_factor": 0.5})", {"partial_rotary_factor"});
+}
+
+TEST(ModelSpec, RecognisesWhatIsNoCheckpoint) {
+  const TemporaryFolder folder;
+  expect_error(ExitCode::kMissingInput, [&] { read_model_spec(folder.path()); }, {"no config.json"});
+  folder.write("model-q8_0.gguf", "GGUF");
+  expect_error(ExitCode::kBadInput, [&] { read_model_spec(folder.path()); }, {"model-q8_0.gguf", "llama.cpp"});
+  const std::string file = (folder.path() / "model-q8_0.gguf").string();
+  expect_error(ExitCode::kBadInput, [&] { resolve_model_folder(file); }, {"GGUF", "folder"});
 }
 
 TEST(ModelSpec, RefusesSizesThatCannotBe) {

@@ -11,6 +11,7 @@
 #include "evalmpi/model/memory.h"
 #include "evalmpi/model/safetensors.h"
 #include "evalmpi/model/tensor_table.h"
+#include "evalmpi/model/weight_files.h"
 #include "fixture.h"
 
 namespace evalmpi::model {
@@ -217,6 +218,84 @@ TEST(Weights, RefusesNanAndInfinity) {
           folder, [&](Json& header) { end = header[key]["data_offsets"][1].get<uint64_t>(); },
           [&](std::string& data) { data.replace(end - 4, 4, reinterpret_cast<const char*>(&value), 4); });
       expect_error(ExitCode::kBadInput, [&] { load(folder); }, {key, "NaN"});
+    }
+  }
+}
+
+// Conv1D weights lie transposed in GPT-2's files; NaNs may hide anywhere in them.
+TEST(Weights, FindsNanInTransposedTensors) {
+  const std::filesystem::path source = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families/gpt2";
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const uint16_t half_nan = 0x7fff;  // in bfloat16 and float16
+  for (const char* key : {"transformer.h.0.mlp.c_fc.weight", "transformer.h.0.attn.c_attn.weight"}) {
+    const TemporaryFolder folder;
+    std::filesystem::copy(source, folder.path(), std::filesystem::copy_options::recursive);
+    uint64_t end = 0;
+    size_t item_bytes = 4;
+    rewrite(
+        folder,
+        [&](Json& header) {
+          ASSERT_TRUE(header.contains(key));
+          end = header[key]["data_offsets"][1].get<uint64_t>();
+          item_bytes = header[key]["dtype"] == "F32" ? 4 : 2;
+        },
+        [&](std::string& data) {
+          const char* bytes = item_bytes == 4 ? reinterpret_cast<const char*>(&nan) : reinterpret_cast<const char*>(&half_nan);
+          data.replace(end - item_bytes, item_bytes, bytes, item_bytes);
+        });
+    expect_error(ExitCode::kBadInput, [&] { load(folder); }, {key, "NaN"});
+  }
+}
+
+TEST(Weights, ManyThreadsNameTheFirstTensorOfTheTableThatFails) {
+  const TemporaryFolder folder;
+  folder.copy_fixture("llama");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const char* const damaged[] = {"lm_head.weight", "model.layers.1.mlp.up_proj.weight", "model.layers.0.mlp.gate_proj.weight"};
+  std::vector<uint64_t> ends;
+  rewrite(
+      folder,
+      [&](Json& header) {
+        for (const char* key : damaged) ends.push_back(header[key]["data_offsets"][1].get<uint64_t>());
+      },
+      [&](std::string& data) {
+        for (const uint64_t end : ends) data.replace(end - 4, 4, reinterpret_cast<const char*>(&nan), 4);
+      });
+  const ModelSpec spec = read_model_spec(folder.path());
+  for (int i = 0; i < 20; ++i) {
+    LoadOptions options;
+    options.threads = 4;
+    expect_error(ExitCode::kBadInput,
+                 [&] { load_weights(folder.path(), spec, make_shard_plan(spec, 1), 0, options); }, {damaged[2], "NaN"});
+  }
+}
+
+TEST(Weights, ReadsWhatTheHeadersPredictOnAnyNumberOfThreads) {
+  for (const char* name : {"falcon_7b", "gpt2", "phi3", "mixtral", "bloom"}) {
+    const std::filesystem::path folder = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / name;
+    const ModelSpec spec = read_model_spec(folder);
+    const std::vector<TensorRow> table = make_tensor_table(spec);
+    const Checkpoint checkpoint(folder);
+    check_headers(checkpoint, table);
+    for (const int tp : {1, 3}) {
+      const ShardPlan plan = make_shard_plan(spec, tp);
+      for (int rank = 0; rank < tp; ++rank) {
+        const uint64_t predicted = bytes_to_read(checkpoint, table, spec, plan.ranks[static_cast<size_t>(rank)]);
+        for (const int threads : {1, 5}) {
+          LoadOptions options;
+          options.threads = threads;
+          uint64_t done = 0, total = 0, calls = 0;
+          options.progress = [&](uint64_t done_bytes, uint64_t total_bytes) {
+            EXPECT_GE(done_bytes, done);
+            done = done_bytes, total = total_bytes, ++calls;
+          };
+          const auto weights = load_weights(folder, spec, plan, rank, options);
+          EXPECT_EQ(weights->bytes_read, predicted) << name << " tp " << tp << " rank " << rank;
+          EXPECT_EQ(done, predicted);
+          EXPECT_EQ(total, predicted);
+          EXPECT_EQ(calls, table.size());
+        }
+      }
     }
   }
 }

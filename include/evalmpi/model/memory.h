@@ -3,6 +3,7 @@
 // Bytes, predicted from the spec and the shard plan before anything is allocated.
 
 #include <cstdint>
+#include <vector>
 
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/spec.h"
@@ -25,6 +26,9 @@ struct LaneBytes {
   int64_t total() const { return key_values + activations + head; }
 };
 
+// Above this loading waits for the disk and the memory.
+inline constexpr int kMaxLoadingThreads = 16;
+
 struct PlaceMemory {
   int64_t weight_bytes = 0;                  // equals Weights::bytes(): packed matrices, norms, biases, rotary tables
   int64_t largest_tensor_bytes = 0;          // of this place's shard: is in memory twice while it is packed
@@ -34,7 +38,11 @@ struct PlaceMemory {
   int64_t logits_bytes_per_row = 0;
   int64_t scratch_bytes_per_lane = 0;
 
+  std::vector<int64_t> largest_tensors_bytes;    // of up to kMaxLoadingThreads, the largest first
+
   LaneBytes of_lane(const LaneWork& work) const;
+  // Beside the weights, while LoadOptions::threads threads read and pack tensors.
+  int64_t loading_bytes(int threads) const;
 };
 
 // For the place of `tp_rank`, with weights kept in `dtype` and rotary tables of `positions` rows (0: the model's).

@@ -19,6 +19,9 @@
 
 namespace evalmpi::model {
 
+// Of one file, and of an index. The largest published models have about 150,000 in all their files.
+inline constexpr size_t kMaxTensors = size_t{1} << 18;
+
 struct TensorEntry {
   std::string dtype;  // as written in the header, e.g. "BF16"
   std::vector<int64_t> shape;
@@ -28,7 +31,7 @@ struct TensorEntry {
 
 // The tensors of one file by name. `bytes` is the whole file, `where` its name in messages.
 // FAILS: kBadInput naming file and tensor: a header that is cut off, longer than the file or than 100 MB, not JSON,
-// with duplicate names, unknown dtypes, shapes that do not fit their bytes, or bytes outside the
+// with more than kMaxTensors, duplicate names, unknown dtypes, shapes that do not fit their bytes, or bytes outside the
 // file or in two tensors.
 std::map<std::string, TensorEntry> parse_safetensors(std::string_view bytes, std::string_view where);
 
@@ -36,7 +39,8 @@ std::map<std::string, TensorEntry> parse_safetensors(std::string_view bytes, std
 class Checkpoint {
  public:
   // FAILS: kMissingInput when the folder has neither, or a file of the index does not exist; kBadInput as
-  // parse_safetensors does, and when the index names a path outside the folder or a tensor its file lacks.
+  // parse_safetensors does, when the index names a path outside the folder or a tensor its file lacks, and when the
+  // folder holds weights in a format that evalmpi does not read (names it).
   explicit Checkpoint(const std::filesystem::path& folder);
   // One file of the folder, whatever its name.
   Checkpoint(const std::filesystem::path& folder, const std::filesystem::path& file);
@@ -47,9 +51,12 @@ class Checkpoint {
   const TensorEntry* find(const std::string& name) const;
   std::string where(const std::string& name) const;  // "FILE, tensor NAME"
 
+  // FAILS: kBadInput when the tensor is missing, not of `shape`, or of a dtype other than F32, BF16 and F16.
+  void check(const std::string& name, const std::vector<int64_t>& shape) const;
+
   // Ranges of dimension `dim` of a tensor, joined in order, in the dtype of the file. The result owns its bytes, or,
   // for a single range, may be a strided view into the mapped file that is valid while this object lives.
-  // FAILS: kBadInput for dtypes other than F32, BF16 and F16, and when the shape is not `shape`.
+  // FAILS: as check().
   at::Tensor read(const std::string& name, const std::vector<int64_t>& shape, int64_t dim,
                   const std::vector<Range>& ranges) const;
 

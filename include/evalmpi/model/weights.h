@@ -93,7 +93,9 @@ class LayerHandle {
 struct LoadOptions {
   bool pack = true;           // false: dense float32 linears through ATen (reference, training)
   int64_t max_positions = 0;  // rows of the rotary tables; 0: the model's
-  // Called after each tensor with the bytes of this place read so far and in total.
+  // Tensors that are read, checked and packed side by side. In memory are the shard and one tensor for each thread.
+  int threads = 1;
+  // Called after each tensor with the bytes of this place read so far and in total; from one thread at a time.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };
 
@@ -126,7 +128,8 @@ class Weights {
 
 // Reads the shard of `tp_rank`, and its adapter's: only its bytes. Not under InferenceMode (such weights could not be trained).
 // FAILS: kMissingInput, kIo; kBadInput for a tensor that is missing, of another shape or dtype, or holds
-// NaN or infinity: names tensor, file, expected and found. Tensors that the model does not have are a warning.
+// NaN or infinity: names tensor, file, expected and found, and of several the first of the tensor table. Tensors that
+// the model does not have are a warning.
 std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder, const ModelSpec& spec,
                                             const ShardPlan& plan, int tp_rank, const LoadOptions& options = {});
 
