@@ -23,6 +23,8 @@ constexpr Command kCommands[] = {
     {"eval", "score a model on tasks", evalmpi::cli::eval_command},
     {"plan", "show what eval would do: mesh, shards, memory, tokens, chunks", evalmpi::cli::plan_command},
     {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},
+    {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},
+    {"compare", "show where two models or two runs differ", evalmpi::cli::compare_command},
     {"tasks", "list the tasks", evalmpi::cli::tasks_command},
 };
 
@@ -35,7 +37,7 @@ void print_help() {
   fmt::print(
       "\nexit codes: 0 complete and verified, 2 usage, 65 bad input, 66 input missing, 69 device or API unavailable,\n"
       "70 internal, 73 cannot write output or output in use, 74 I/O error or disk full, 75 stopped early and saved (run\n"
-      "again), 78 not the run to be resumed\n");
+      "again), 78 not the run to be resumed; compare alone: 1 they differ\n");
 }
 
 ExitCode dispatch(Invocation invocation) {

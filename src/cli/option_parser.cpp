@@ -169,7 +169,10 @@ std::string describe(const std::vector<Field>& fields) {
   const std::pair<Affects, const char*> groups[] = {
       {Affects::kNumbers, "What is computed"}, {Affects::kLayout, "Where (never changes what is finished)"}, {Affects::kOutput, "Output"}};
   std::string text;
-  for (const auto& [affects, title] : groups) {
+  for (const auto& group : groups) {
+    const auto& [affects, title] = group;
+    const auto is_in_group = [&](const Field& field) { return field.affects == group.first; };
+    if (std::none_of(fields.begin(), fields.end(), is_in_group)) continue;
     text += fmt::format("\n{}:\n", title);
     for (const Field& field : fields) {
       if (field.affects != affects) continue;
