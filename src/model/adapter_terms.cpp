@@ -165,13 +165,11 @@ void add_adapter_terms(const Adapter& adapter, const BaseReader& read_base, bool
       widen_head(reader, module->scale, read_base(row, slice), weights);
       continue;
     }
-    AdapterTerm term;
     const at::Tensor b_NR = reader.b_NR();
-    if (module->has_magnitude) term.gain_N = make_gain(reader, module->scale, read_base(row, reader.rows()), b_NR);
-    term.a_RK = stored(reader.a_RK(), pack);
-    term.b_NR = stored(b_NR, pack);
-    term.scale = module->scale;
-    linear_of(row, weights)->terms.push_back(std::move(term));
+    at::Tensor gain_N;
+    if (module->has_magnitude) gain_N = make_gain(reader, module->scale, read_base(row, reader.rows()), b_NR);
+    linear_of(row, weights)
+        ->terms.push_back({stored(reader.a_RK(), pack), stored(b_NR, pack), module->scale, std::move(gain_N)});
   }
 }
 
