@@ -14,6 +14,7 @@
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
 #include "fixture.h"
+#include "tensor_values.h"
 
 namespace evalmpi::model {
 namespace {
@@ -27,14 +28,6 @@ fs::path base_of(const fs::path& adapter) {
   std::string name = read_file(adapter / "base.txt");
   name.pop_back();
   return fixtures() / name;
-}
-
-template <typename T>
-std::vector<T> values_of(const std::map<std::string, TensorEntry>& tensors, const char* name) {
-  const std::string_view bytes = tensors.at(name).bytes;
-  std::vector<T> values(bytes.size() / sizeof(T));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
-  return values;
 }
 
 struct Expected {

@@ -17,20 +17,13 @@
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
+#include "tensor_values.h"
 
 namespace evalmpi::model {
 namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
 
 inline fs::path families() { return fs::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families"; }
-
-template <typename T>
-std::vector<T> values_of(const std::map<std::string, TensorEntry>& tensors, const char* name) {
-  const std::string_view bytes = tensors.at(name).bytes;
-  std::vector<T> values(bytes.size() / sizeof(T));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
-  return values;
-}
 
 struct Expected {
   explicit Expected(const fs::path& folder) {
