@@ -10,10 +10,11 @@ namespace evalmpi::cli {
 namespace {
 
 constexpr const char* kHelp =
-    R"(usage: evalmpi convert IN OUT [--dtype T] [--max-shard-size 5GB] [--names full|bare]
+    R"(usage: evalmpi convert IN OUT [--dtype T] [--max-shard-size 5GB] [--names full|bare] [--adapter DIR]
 
 Writes the model folder IN (or a hub id in the Hugging Face cache) anew as the folder OUT, which transformers loads:
-another dtype, files of another size, or the other spelling of the tensors' names. Reads tensor by tensor, so memory stays
+another dtype, files of another size, the other spelling of the tensors' names, or with a LoRA adapter of PEFT merged into its
+weights (as merge_and_unload does: summed in float32, then rounded). Reads tensor by tensor, so memory stays
 small whatever the model's size. Values are rounded to nearest even, as torch's .to() does; NaN and infinity are kept with a
 warning; a value that overflows in the new dtype ends the conversion (exit code 65) with the tensor's name.
 OUT must not exist or be an empty folder (else exit code 73); config.json is written last, so a folder without it
@@ -21,6 +22,7 @@ is not complete.
 
 examples:
   evalmpi convert models/llama-f32 models/llama-bf16 --dtype bfloat16
+  evalmpi convert models/llama models/llama-tuned --adapter runs/lora --dtype bfloat16
   evalmpi convert org/name models/small-files --max-shard-size 500MB
 )";
 
@@ -40,7 +42,8 @@ model::NameStyle names_of(const std::string& name) {
 }
 
 void print_report(const std::string& output, const model::ConvertReport& report) {
-  fmt::print("{}: {} tensors, {} bytes, {} of them in another dtype\n", output, report.tensors, report.bytes, report.converted);
+  fmt::print("{}: {} tensors, {} bytes, {} of them in another dtype{}\n", output, report.tensors, report.bytes, report.converted,
+             report.merged > 0 ? fmt::format(", {} changed by the adapter", report.merged) : "");
   for (const std::string& name : report.left_out) fmt::print("left out: {}\n", name);
   for (const std::string& file : report.files) fmt::print("wrote {}\n", file);
 }
@@ -48,7 +51,7 @@ void print_report(const std::string& output, const model::ConvertReport& report)
 }  // namespace
 
 ExitCode convert_command(const Invocation& invocation) {
-  std::string dtype, shard_size = "5GB", names;
+  std::string dtype, shard_size = "5GB", names, adapter;
   std::vector<Field> fields = {
       text_field("dtype", "T", dtype, "float32, bfloat16 or float16. Default: every tensor keeps its own.", Affects::kNumbers),
       text_field("max-shard-size", "SIZE", shard_size,
@@ -58,7 +61,10 @@ ExitCode convert_command(const Invocation& invocation) {
       text_field("names", "STYLE", names,
                  "full: names as AutoModelForCausalLM saves them (transformer.h.0...). bare: as the bare AutoModel does (h.0...), "
                  "for models whose head is tied to the embedding. Default: as they are.",
-                 Affects::kOutput)};
+                 Affects::kOutput),
+      text_field("adapter", "DIR", adapter,
+                 "LoRA adapter to merge into the weights: a folder as PEFT saves it, or the id of one in the hub cache.",
+                 Affects::kNumbers)};
   const CommandLine command_line = parse_command_line(invocation.arguments, fields);
   if (command_line.wants_help) {
     fmt::print("{}{}", kHelp, describe(fields));
@@ -73,6 +79,7 @@ ExitCode convert_command(const Invocation& invocation) {
   options.dtype = dtype_of(dtype);
   options.max_shard_bytes = model::parse_size_bytes(shard_size);
   options.names = names_of(names);
+  if (!adapter.empty()) options.adapter = model::resolve_model_folder(adapter);
   const std::string& output = command_line.positionals[1];
   print_report(output, model::convert_model(model::resolve_model_folder(command_line.positionals[0]), output, options));
   return ExitCode::kComplete;

@@ -76,21 +76,10 @@ class ModuleReader {
   }
 
   at::Tensor read(const std::string& name, const std::vector<int64_t>& shape, const Slice& slice) const {
-    const at::Tensor in_file = file_.read(name, shape, slice.dim, slice.ranges);
-    at::Tensor copy = at::empty(in_file.sizes(), at::kFloat);
-    copy.copy_(in_file);
-    file_.forget(name);
-    if (!at::isfinite(copy).all().item<bool>()) {
-      fail(ExitCode::kBadInput, "{}: some of its values are NaN or infinite: the file is damaged, or training diverged",
-           file_.where(name));
-    }
-    return copy;
+    return read_adapter_tensor(file_, name, shape, slice);
   }
 
-  [[noreturn]] void fail_no_norm() const {
-    fail(ExitCode::kBadInput, "{}: a row of the weight with its LoRA is zero, so that DoRA divides by zero",
-         file_.where(module_.tensors + ".lora_magnitude_vector"));
-  }
+  std::string magnitude_place() const { return file_.where(module_.tensors + ".lora_magnitude_vector"); }
 
  private:
   int64_t source_rows() const { return row_.source.shape[row_.source.is_transposed ? 1 : 0]; }
@@ -119,7 +108,7 @@ at::Tensor make_gain(const ModuleReader& reader, double scale, const at::Tensor&
     squares_N1.narrow(0, begin, rows).copy_(ops::square_sums(sum_NK.contiguous()));
   }
   const at::Tensor gain_N = magnitude_N.div(squares_N1.squeeze(1).sqrt());
-  if (!at::isfinite(gain_N).all().item<bool>()) reader.fail_no_norm();
+  if (!at::isfinite(gain_N).all().item<bool>()) fail_no_norm(reader.magnitude_place());
   return gain_N;
 }
 
@@ -150,6 +139,23 @@ void add_to_embedding(const Adapter& adapter, const AdapterModule& module, const
 }
 
 }  // namespace
+
+at::Tensor read_adapter_tensor(const Checkpoint& file, const std::string& name, const std::vector<int64_t>& shape,
+                               const Slice& slice) {
+  const at::Tensor in_file = file.read(name, shape, slice.dim, slice.ranges);
+  at::Tensor copy = at::empty(in_file.sizes(), at::kFloat);
+  copy.copy_(in_file);
+  file.forget(name);
+  if (!at::isfinite(copy).all().item<bool>()) {
+    fail(ExitCode::kBadInput, "{}: some of its values are NaN or infinite: the file is damaged, or training diverged",
+         file.where(name));
+  }
+  return copy;
+}
+
+void fail_no_norm(const std::string& where) {
+  fail(ExitCode::kBadInput, "{}: a row of the weight with its LoRA is zero, so that DoRA divides by zero", where);
+}
 
 void add_adapter_terms(const Adapter& adapter, const BaseReader& read_base, bool pack, Weights& weights) {
   for (const TensorRow& row : make_tensor_table(weights.spec)) {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <set>
 
+#include "adapter_merge.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/json.h"
 #include "evalmpi/base/log.h"
@@ -37,6 +38,14 @@ const char* safetensors_name(DType dtype) {
     case DType::kFloat16: return "F16";
   }
   return "";
+}
+
+// "float16" for "F16".
+const char* long_name(std::string_view dtype) {
+  for (const DType known : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
+    if (dtype == safetensors_name(known)) return name_of(known);
+  }
+  return "its dtype";
 }
 
 bool is_floating(std::string_view dtype) {
@@ -152,7 +161,7 @@ bool set_dtype(Json& config, const char* name) {
 class Conversion {
  public:
   Conversion(const fs::path& input, const fs::path& output, const ConvertOptions& options)
-      : options_(options), config_(read_json_file(input / "config.json")), checkpoint_(input), folder_(output) {
+      : options_(options), style_(options.names), config_(read_json_file(input / "config.json")), checkpoint_(input), folder_(output) {
     if (!config_.is_object()) fail(ExitCode::kBadInput, "{}: not an object", (input / "config.json").string());
     if (options.dtype && config_.contains("quantization_config")) {
       fail(ExitCode::kBadInput,
@@ -160,10 +169,15 @@ class Conversion {
            "cut into other files",
            (input / "config.json").string());
     }
-    if (const auto spec = spec_of(input, options.names != NameStyle::kAsTheyAre)) {
+    if (const auto spec = spec_of(input, options.names != NameStyle::kAsTheyAre || !options.adapter.empty())) {
       spec_ = *spec;
       names_ = TensorNames(*spec, checkpoint_);
     }
+    if (options.adapter.empty()) return;
+    spec_ = with_adapter(std::move(spec_), options.adapter);
+    merge_.emplace(checkpoint_, spec_);
+    // A bare model has no head: one that the adapter makes its own asks for the full names.
+    if (!merge_->added_head().empty() && names_.is_bare() && style_ == NameStyle::kAsTheyAre) style_ = NameStyle::kFull;
   }
 
   ConvertReport run() {
@@ -179,7 +193,7 @@ class Conversion {
 
  private:
   std::string new_name(const std::string& name) const {
-    switch (options_.names) {
+    switch (style_) {
       case NameStyle::kAsTheyAre: return name;
       case NameStyle::kFull: return names_.full(name);
       case NameStyle::kBare: return names_.bare(name);
@@ -190,10 +204,17 @@ class Conversion {
   // Whether a tensor stays behind. FAILS: kBadInput for a head that a bare model cannot have.
   bool is_left_out(const std::string& name) const {
     if (names_.is_known_family() && is_known_buffer(name)) return true;
-    if (options_.names != NameStyle::kBare || !names_.belongs_to_head(name)) return false;
+    if (style_ != NameStyle::kBare || !names_.belongs_to_head(name)) return false;
     if (spec_.tied_head) return true;
     fail(ExitCode::kBadInput, "{} would be lost: a bare model has no head, and this one is not tied to the embedding",
          checkpoint_.where(name));
+  }
+
+  bool is_merged(const std::string& name) const { return merge_ && merge_->changes(name); }
+
+  // Dtype and shape of what is written under the name `name`.
+  const TensorEntry& entry_of(const std::string& name) const {
+    return is_merged(name) ? merge_->below(name) : *checkpoint_.find(name);
   }
 
   std::string new_dtype(const TensorEntry& entry, const std::string& name) const {
@@ -211,16 +232,21 @@ class Conversion {
         sources_.push_back(name);
       }
     }
+    if (merge_ && !merge_->added_head().empty()) {
+      is_left_out(merge_->added_head());
+      sources_.push_back(merge_->added_head());
+    }
     std::sort(sources_.begin(), sources_.end(), comes_before);
     std::set<std::string> taken;
     for (const std::string& name : sources_) {
-      const TensorEntry& entry = *checkpoint_.find(name);
+      const TensorEntry& entry = entry_of(name);
       tensors_.push_back({new_name(name), new_dtype(entry, name), entry.shape});
       if (!taken.insert(tensors_.back().name).second) {
         fail(ExitCode::kBadInput, "{}: another tensor has the same name \"{}\" after renaming", checkpoint_.where(name),
              tensors_.back().name);
       }
       report_.bytes += tensors_.back().size_bytes();
+      report_.merged += is_merged(name) ? 1 : 0;
       report_.converted += tensors_.back().dtype != entry.dtype ? 1 : 0;
     }
     report_.tensors = tensors_.size();
@@ -249,8 +275,13 @@ class Conversion {
       for (const size_t i : order) in_file.push_back(tensors_[i]);
       SafetensorsWriter writer(folder_.path() / cut.files[file], in_file);
       for (const size_t i : order) {
-        write_tensor(sources_[i], tensors_[i], writer);
-        checkpoint_.forget(sources_[i]);
+        if (is_merged(sources_[i])) {
+          write_merged(sources_[i], tensors_[i], writer);
+          merge_->forget(sources_[i]);
+        } else {
+          write_tensor(sources_[i], tensors_[i], writer);
+          checkpoint_.forget(sources_[i]);
+        }
         done_bytes += tensors_[i].size_bytes();
         if (options_.progress) options_.progress(done_bytes, report_.bytes);
       }
@@ -262,30 +293,51 @@ class Conversion {
     }
   }
 
+  // Values that are NaN or infinite before and after rounding to the target's dtype.
+  struct Damage {
+    int64_t before = 0, after = 0;
+  };
+
+  static void append(const at::Tensor& block, const OutputTensor& target, Damage& damage, SafetensorsWriter& writer) {
+    const at::Tensor converted = block.to(scalar_type(target.dtype));
+    damage.before += count_not_finite(block);
+    damage.after += count_not_finite(converted);
+    writer.append({static_cast<const char*>(converted.const_data_ptr()), converted.nbytes()});
+  }
+
+  void check(const Damage& damage, const std::string& where, const OutputTensor& target) const {
+    if (damage.after > damage.before) {
+      fail(ExitCode::kBadInput, "{}: {} values are too large for {}; {} holds them", where, damage.after - damage.before,
+           long_name(target.dtype), target.dtype == "F16" ? "bfloat16" : "float32");
+    }
+    if (damage.before > 0) log::warning("{}: {} values are NaN or infinite; they are kept", where, damage.before);
+  }
+
   void write_tensor(const std::string& source, const OutputTensor& target, SafetensorsWriter& writer) const {
     const TensorEntry& entry = *checkpoint_.find(source);
     if (!is_floating(entry.dtype)) return writer.append(entry.bytes);
-    const at::ScalarType from = scalar_type(entry.dtype), to = scalar_type(target.dtype);
+    const at::ScalarType from = scalar_type(entry.dtype);
     const uint64_t item_bytes = element_bytes(entry.dtype);
-    int64_t damaged = 0, overflowed = 0;
+    Damage damage;
     for (uint64_t begin = 0; begin < entry.bytes.size(); begin += kBlockElements * item_bytes) {
       const std::string_view bytes = entry.bytes.substr(begin, kBlockElements * item_bytes);
       // Copied, because the file's bytes may lie at odd addresses.
       const at::Tensor block = at::empty({static_cast<int64_t>(bytes.size() / item_bytes)}, from);
       std::memcpy(block.mutable_data_ptr(), bytes.data(), bytes.size());
-      const at::Tensor converted = block.to(to);
-      const int64_t before = count_not_finite(block);
-      damaged += before;
-      overflowed += count_not_finite(converted) - before;
-      writer.append({static_cast<const char*>(converted.const_data_ptr()), converted.nbytes()});
+      append(block, target, damage, writer);
     }
-    if (overflowed > 0) {
-      fail(ExitCode::kBadInput, "{}: {} values are too large for {}; {} holds them", checkpoint_.where(source), overflowed,
-           name_of(*options_.dtype), *options_.dtype == DType::kFloat16 ? "bfloat16" : "float32");
+    check(damage, checkpoint_.where(source), target);
+  }
+
+  void write_merged(const std::string& source, const OutputTensor& target, SafetensorsWriter& writer) const {
+    const MergedTensor merged = merge_->merged(source);
+    const int64_t all = target.shape[0], columns = target.shape.size() > 1 ? std::max(target.shape[1], int64_t{1}) : 1;
+    const int64_t step = std::max(static_cast<int64_t>(kBlockElements) / columns, int64_t{1});
+    Damage damage;
+    for (int64_t begin = 0; begin < all; begin += step) {
+      append(merged.rows(begin, std::min(begin + step, all)), target, damage, writer);
     }
-    if (damaged > 0) {
-      log::warning("{}: {} values are NaN or infinite; they are kept", checkpoint_.where(source), damaged);
-    }
+    check(damage, fmt::format("{}, with the adapter", checkpoint_.where(source)), target);
   }
 
   void write(const std::string& name, std::string_view bytes) {
@@ -301,18 +353,26 @@ class Conversion {
   }
 
   void write_config() {
-    if (!options_.dtype) return write("config.json", read_file(checkpoint_.folder() / "config.json"));
-    if (!set_dtype(config_, name_of(*options_.dtype))) config_["torch_dtype"] = name_of(*options_.dtype);
+    const bool is_untied = merge_ && spec_.adapter->unties_head();
+    if (!options_.dtype && !is_untied) {
+      return write("config.json", read_file(checkpoint_.folder() / "config.json"));
+    }
+    if (is_untied) config_["tie_word_embeddings"] = false;
+    if (options_.dtype && !set_dtype(config_, name_of(*options_.dtype))) {
+      config_["torch_dtype"] = name_of(*options_.dtype);
+    }
     write("config.json", config_.dump(2) + "\n");
   }
 
   const ConvertOptions& options_;
+  NameStyle style_;
   Json config_;
   Checkpoint checkpoint_;
   OutputFolder folder_;
   ModelSpec spec_;
   TensorNames names_;
-  std::vector<std::string> sources_;   // in the input
+  std::optional<AdapterMerge> merge_;
+  std::vector<std::string> sources_;   // in the input, or the head that an adapter adds
   std::vector<OutputTensor> tensors_;  // in the output, in the same order
   ConvertReport report_;
 };

@@ -10,16 +10,17 @@
 #include <map>
 #include <set>
 
+#include "adapter_fixture.h"
 #include "evalmpi/base/file.h"
+#include "evalmpi/model/adapter.h"
 #include "evalmpi/model/safetensors.h"
 #include "evalmpi/model/safetensors_writer.h"
+#include "evalmpi/model/weights.h"
 #include "fixture.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::model {
 namespace {
-
-namespace fs = std::filesystem;
 
 fs::path family(const std::string& name) { return fs::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / name; }
 
@@ -98,6 +99,74 @@ TEST_P(ConvertFamily, BareNamesAndBackGiveTheSameTensors) {
 
 INSTANTIATE_TEST_SUITE_P(All, ConvertFamily, ::testing::ValuesIn(family_names()),
                          [](const auto& info) { return info.param; });
+
+class ConvertAdapter : public ::testing::TestWithParam<std::string> {
+ protected:
+  fs::path adapter() const { return fixtures() / "adapters" / GetParam(); }
+  ConvertReport merge(const fs::path& output, ConvertOptions options) const {
+    options.adapter = adapter();
+    return convert_model(base_of(adapter()), output, options);
+  }
+  // The largest difference of the folder's logits from PEFT's.
+  float error_of(const fs::path& model) const {
+    const Expected expected(adapter());
+    const ModelSpec spec = read_model_spec(model);
+    const Transformer transformer(load_weights(model, spec, make_shard_plan(spec, 1, 1), 0));
+    const InferenceThread inference;
+    comm::Communicator self = comm::Communicator::self();
+    return largest_error(logits_of(transformer, expected, self), expected.logits);
+  }
+};
+
+TEST_P(ConvertAdapter, TheMergedModelComputesWhatPeftDoes) {
+  TemporaryDirectory made;
+  const ConvertReport report = merge(made / "merged", {.dtype = DType::kFloat32});
+  EXPECT_LE(error_of(made / "merged"), limit_of(Expected(adapter())));
+  EXPECT_GT(report.merged, 0u);
+  // Nothing but what the adapter changes is another value.
+  convert_model(base_of(adapter()), made / "plain", {.dtype = DType::kFloat32});
+  const auto merged = contents(made / "merged");
+  size_t changed = 0;
+  for (const auto& [name, bytes] : contents(made / "plain")) changed += merged.at(name) != bytes ? 1 : 0;
+  EXPECT_LE(changed, report.merged);
+  // Of a bare model, in its own dtype and in small files, it is the same rounded.
+  const ModelSpec spec = read_model_spec(base_of(adapter()));
+  if (!spec.tied_head) return;
+  convert_model(base_of(adapter()), made / "bare", {.names = NameStyle::kBare});
+  convert_model(made / "bare", made / "again",
+                {.dtype = DType::kFloat32, .max_shard_bytes = 4'000, .names = NameStyle::kFull, .adapter = adapter()});
+  EXPECT_EQ(contents(made / "again"), merged);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ConvertAdapter, ::testing::ValuesIn(adapter_names()),
+                         [](const auto& info) { return info.param; });
+
+TEST(Convert, AnAdapterOnATiedTableMakesItTwo) {
+  TemporaryDirectory made;
+  const fs::path adapter = fixtures() / "adapters/gpt2_wte";
+  ASSERT_TRUE(read_model_spec(family("gpt2")).tied_head);
+  convert_model(family("gpt2"), made / "full", {.adapter = adapter});
+  EXPECT_EQ(read_json_file(made / "full/config.json").at("tie_word_embeddings"), false);
+  const auto before = contents(family("gpt2")), after = contents(made / "full");
+  EXPECT_EQ(after.at("lm_head.weight"), before.at("transformer.wte.weight"));
+  EXPECT_NE(after.at("transformer.wte.weight"), before.at("transformer.wte.weight"));
+  // A bare model has no place for the head: its names become those of the full one, or the bare ones are refused.
+  convert_model(family("gpt2"), made / "bare", {.names = NameStyle::kBare});
+  convert_model(made / "bare", made / "again", {.adapter = adapter});
+  EXPECT_EQ(contents(made / "again"), after);
+  expect_error(ExitCode::kBadInput,
+               [&] { convert_model(family("gpt2"), made / "x", {.names = NameStyle::kBare, .adapter = adapter}); },
+               {"lm_head.weight", "would be lost"});
+  EXPECT_FALSE(fs::exists(made / "x"));
+}
+
+TEST(Convert, AnAdapterOfAnotherModelIsRefused) {
+  TemporaryDirectory made;
+  expect_error(ExitCode::kBadInput,
+               [&] { convert_model(family("opt"), made / "x", {.adapter = fixtures() / "adapters/llama_lora"}); },
+               {"adapters/llama_lora"});
+  EXPECT_FALSE(fs::exists(made / "x"));
+}
 
 TEST(Convert, RoundsToNearestEven) {
   TemporaryFolder input;
