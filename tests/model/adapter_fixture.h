@@ -50,8 +50,7 @@ inline std::vector<float> logits_of(const Transformer& model, const Expected& ex
   ops::KeyValueStore store = model.make_key_value_store(1);
   Ids rows;
   for (int64_t row = tokens - expected.rows; row < tokens; ++row) rows.push_back(static_cast<int32_t>(row));
-  const at::Tensor hidden_TD =
-      model.run_layers(model.embed(segment, tp), segment, 0, model.spec().layers, store, tp);
+  const at::Tensor hidden_TD = model.run_layers(model.embed(segment, tp), segment, 0, model.spec().layers, store, tp);
   const at::Tensor logits_RV = model.logits(hidden_TD, rows, tp);
   return {logits_RV.const_data_ptr<float>(), logits_RV.const_data_ptr<float>() + logits_RV.numel()};
 }
