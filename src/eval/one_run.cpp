@@ -1,0 +1,224 @@
+#include "one_run.h"
+
+#include <algorithm>
+#include <ctime>
+#include <thread>
+
+#include "evalmpi/base/log.h"
+#include "evalmpi/device/cpu.h"
+#include "results.h"
+
+namespace evalmpi::eval {
+
+ExitCode Run::execute() {
+  const job::SignalHandlers handlers(stop_);
+  std::optional<std::jthread> watcher;
+  try {
+    mesh_ = comm::make_mesh(session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane,
+                                       std::nullopt});
+    read_inputs();
+    inputs_read_seconds_ = seconds_since(context_.process_start);
+    choose_budget();
+    open_output();
+    watcher.emplace([this](const std::stop_token& token) { watch_for_stop(token); });
+    read_earlier_logs();
+    plan_tasks();
+    finish_tasks();
+    stop_lanes();
+    gather_peaks();
+    together("publish results", [&] {
+      if (is_root() && tasks_done_ == tasks_.size()) publish();
+    });
+    watcher.reset();  // from here on the main thread says how it ended
+    return agree_on_exit_code();
+  } catch (...) {
+    if (lanes_running_) fail_now(std::current_exception());
+    if (attempt_) {
+      const comm::Failure failure = comm::current_failure();
+      try {
+        attempt_->write_status("failed", {{"exit_code", static_cast<int>(failure.code)}, {"error", failure.message}});
+      } catch (const Error& error) {
+        log::warning("status.json could not be written: {}", error.what());
+      }
+    }
+    throw;
+  }
+}
+
+void Run::read_inputs() {
+  progress_.phase("reading the model's description and the tasks");
+  together("read model and tasks", [&] { setup_ = make_setup(options_); });
+  class_name_ = numerics_class(mesh_->tp, mesh_->pp);
+  class_hash_ = hash128(class_name_);
+  progress_.end_line();
+  if (is_root() && !options_.quiet) log::info("{}", mesh_->description);
+}
+
+// Before weights are read: rank 0 hears what every rank's host has, and says how many rows a segment has.
+void Run::choose_budget() {
+  RankSituation mine{session_.host_name(), device::memory(), device::resident_bytes(), {}, {}};
+  for (const comm::LocalPlace& place : mesh_->places) {
+    mine.tp_ranks.push_back(place.tp_rank);
+    mine.lanes.push_back(static_cast<int>(place.lanes.size()));
+  }
+  const std::vector<std::string> all = session_.world().gather(to_json(mine).dump(), 0);
+  together("choose the token budget", [&] {
+    if (!is_root()) return;
+    for (const std::string& rank : all) ranks_.push_back(rank_situation_from_json(parse_json(rank, "rank")));
+    budget_ = choose_token_budget(setup_.options.token_budget, setup_.spec, options_.tp, ranks_);
+    if (budget_.warning) log::warning("{}", *budget_.warning);
+    if (!options_.batch_size.empty() && !options_.quiet) log::info("{}", batch_size_note(options_.batch_size, budget_.rows));
+  });
+  budget_.rows = parse_json(session_.world().broadcast_bytes(is_root() ? Json(budget_.rows).dump() : "", 0), "budget");
+}
+
+void Run::plan_tasks() {
+  const std::optional<Hash128> only = options_.strict ? std::optional(class_hash_) : std::nullopt;
+  const int threads = std::max(1, device::usable_cores() / session_.local_size());
+  tasks_.reserve(setup_.selection.tasks.size());
+  for (const task::TaskConfig& config : setup_.selection.tasks) {
+    progress_.phase(fmt::format("reading {}", config.name));
+    const auto task_start = Clock::now();
+    TaskState state{together("read task " + config.name, [&] { return load_task(setup_, config); }), {}};
+    state.requests = encode_task(session_.world(), state.loaded.task, *setup_.encoder, state.loaded.generation, model_id_, threads);
+    int64_t missing = 0;
+    together("plan task " + config.name, [&] {
+      if (!is_root()) return;
+      PlannedTask planned = plan_task(state.requests, state.loaded.generation, budget_.rows,
+                                      [&](const Hash128& key) { return answers_.knows(key, only); });
+      missing = static_cast<int64_t>(planned.missing.size());
+      {
+        const std::lock_guard lock(status_mutex_);
+        demand_.add(state.requests, state.loaded, planned);
+      }
+      const auto warning = check_memory(setup_.spec, options_.tp, ranks_, budget_.rows, demand_);
+      if (warning && !std::exchange(has_warned_of_memory_, true)) log::warning("{}", *warning);
+      answers_.expect(static_cast<int>(tasks_.size()), planned.missing);
+      published_.tokens.naive += planned.naive_tokens;
+      published_.tokens.distinct += planned.distinct_tokens;
+      std::vector<job::WorkItem> items;
+      for (engine::PlannedChunk& chunk : planned.plan.chunks) {
+        items.push_back({{}, chunk.prefix, chunk.cost_tokens, chunk.trunk_tokens, std::move(chunk.payload)});
+      }
+      published_.task_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
+      state.requests.tokens = {};
+      if (!items.empty()) queue_.add(std::move(items));
+    });
+    {
+      const std::lock_guard lock(status_mutex_);
+      task_status_.push_back({config.name, state.requests.size()});
+    }
+    tasks_.push_back(std::move(state));
+    prompts_and_plan_seconds_ += seconds_since(task_start);
+    missing = session_.world().all_reduce(missing, comm::Reduce::kMax);
+    if (missing > 0) ensure_lanes();
+  }
+  queue_.close();
+}
+
+void Run::log_loading() const {
+  for (const LocalReplicas::Loading& loading : replicas_->loadings()) {
+    log::info("read {} of weights in {:.3f} s with {} thread{}", bytes_text(static_cast<int64_t>(loading.bytes_read)),
+              loading.seconds, loading.threads, loading.threads > 1 ? "s" : "");
+  }
+}
+
+void Run::ensure_lanes() {
+  if (lanes_running_) return;
+  progress_.phase("reading the weights");
+  together("read weights", [&] {
+    try {
+      replicas_->finish_loading();
+    } catch (...) {
+      const comm::Failure cause = comm::current_failure();
+      if (cause.code != ExitCode::kUnavailable) throw;
+      fail(cause.code, "{}{}", cause.message, out_of_memory_note());
+    }
+  });
+  if (options_.timings) log_loading();
+  if (is_root()) start_coordinator();
+  lanes_running_ = true;
+  if (is_root()) first_chunk_seconds_ = seconds_since(context_.process_start);
+  replicas_->start(session_, stop_, *setup_.tokenizer, log_.get(), [this](std::exception_ptr failure) { fail_now(failure); });
+}
+
+namespace {
+
+// Saving and publishing take seconds; the attempt stops that much before its time is over.
+std::optional<Clock::time_point> deadline(const EvalOptions& options, const comm::Launch& launch, Clock::time_point start) {
+  std::optional<Clock::time_point> earliest;
+  if (options.max_hours) {
+    earliest = start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(*options.max_hours * 3600 * 0.99));
+  }
+  if (launch.job_end_unix_seconds) {
+    constexpr int64_t kMarginSeconds = 30;
+    const int64_t left = *launch.job_end_unix_seconds - static_cast<int64_t>(std::time(nullptr)) - kMarginSeconds;
+    const auto job_end = Clock::now() + std::chrono::seconds(left);
+    earliest = earliest ? std::min(*earliest, job_end) : job_end;
+  }
+  return earliest;
+}
+
+}  // namespace
+
+void Run::start_coordinator() {
+  job::CoordinatorOptions options;
+  options.num_workers = LocalReplicas::worker_count(*mesh_);
+  for (size_t replica = 0; replica < mesh_->lanes_of_replica.size(); ++replica) {
+    options.replica_of_worker.insert(options.replica_of_worker.end(),
+                                     static_cast<size_t>(mesh_->lanes_of_replica[replica]), static_cast<int>(replica));
+  }
+  options.deadline = deadline(options_, session_.launch(), context_.process_start);
+  options.on_record = [this](const job::Receipt& receipt) {
+    const engine::ChunkRecord record = engine::decode_record(receipt.record);
+    last_record_seconds_ = seconds_since(context_.process_start);
+    answers_.count_computed(record.computed_tokens);
+    answers_.add(receipt.log_name, receipt.position, record, class_hash_);
+  };
+  options.on_tick = [this, last_status = Clock::time_point{}]() mutable {
+    progress_.update(queue_.counts());
+    if (Clock::now() - last_status < std::chrono::seconds(3)) return;
+    last_status = Clock::now();
+    attempt_->lock().beat();
+    attempt_->write_status("running", status_details());
+  };
+  coordinator_ = std::make_unique<job::Coordinator>(session_.port(), queue_, stop_, std::move(options));
+}
+
+// On rank 0: each task's report as soon as its last answer is in, in order.
+void Run::finish_tasks() {
+  if (!is_root()) return;
+  // The coordinator ends early when a stop or the clock asks for it; whoever waits for answers must learn of it.
+  std::jthread until_coordinator_ends;
+  std::exception_ptr coordinator_failure;
+  if (coordinator_) {
+    until_coordinator_ends = std::jthread([&] {
+      try {
+        coordinator_->join();
+      } catch (...) {
+        coordinator_failure = std::current_exception();
+      }
+      answers_.give_up();
+    });
+  }
+  const ReportOptions report{identity_.log_directory(), class_hash_, options_.bootstrap_iterations, device::usable_cores()};
+  for (size_t i = 0; i < tasks_.size() && answers_.wait_for(static_cast<int>(i)); ++i) {
+    published_.add(report_task(tasks_[i].loaded.task, tasks_[i].requests, tasks_[i].loaded.generation, answers_, *setup_.tokenizer, report),
+                   options_.log_samples);
+    tasks_[i].requests = {};
+    ++tasks_done_;
+  }
+  if (until_coordinator_ends.joinable()) until_coordinator_ends.join();
+  if (coordinator_failure) std::rethrow_exception(coordinator_failure);
+}
+
+void Run::stop_lanes() {
+  replicas_->join();
+  lanes_running_ = false;
+}
+
+ExitCode run(comm::Session& session, const EvalOptions& options, const RunContext& context) {
+  return Run(session, options, context).execute();
+}
+
+}  // namespace evalmpi::eval

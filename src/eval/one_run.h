@@ -1,0 +1,127 @@
+#pragma once
+
+// One run: a model, its tasks, an output folder. Its steps follow each other in execute(); one_run.cpp holds those that
+// compute, one_run_output.cpp those that open and write the folder, one_run_ending.cpp what it says of itself and how
+// it ends.
+
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "answers.h"
+#include "budget.h"
+#include "evalmpi/comm/mesh.h"
+#include "evalmpi/comm/together.h"
+#include "evalmpi/eval/run.h"
+#include "evalmpi/job/attempt.h"
+#include "evalmpi/job/coordinator.h"
+#include "evalmpi/job/signals.h"
+#include "evalmpi/job/work_queue.h"
+#include "progress.h"
+#include "publish.h"
+#include "replica.h"
+#include "setup.h"
+#include "workload.h"
+
+namespace evalmpi::eval {
+
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// What a task needs from planning to its report.
+struct TaskState {
+  LoadedTask loaded;
+  TaskRequests requests;  // rank 0; without tokens once planned
+};
+
+// What status.json says of a task; read by other threads.
+struct TaskStatus {
+  std::string name;
+  size_t requests = 0;
+};
+
+class Run {
+ public:
+  Run(comm::Session& session, const EvalOptions& options, const RunContext& context)
+      : session_(session), options_(options), context_(context), progress_(options.quiet || session.rank() != 0) {}
+
+  ExitCode execute();
+
+ private:
+  bool is_root() const { return session_.rank() == 0; }
+  template <class F>
+  auto together(std::string_view phase, F f) {
+    return comm::run_together(session_.world(), phase, std::move(f));
+  }
+
+  void read_inputs();
+  void choose_budget();
+  void gather_peaks();
+  std::string out_of_memory_note() const;
+  void open_output();
+  void read_earlier_logs();
+  void plan_tasks();
+  void ensure_lanes();
+  void log_loading() const;  // of this rank's places
+  void start_coordinator();
+  void finish_tasks();
+  void stop_lanes();
+  void publish();
+  Json timings(double now_seconds) const;
+  ExitCode agree_on_exit_code();
+
+  Json status_details() const;
+  [[noreturn]] void fail_now(std::exception_ptr failure);
+  void watch_for_stop(const std::stop_token& token);
+
+  comm::Session& session_;
+  const EvalOptions& options_;
+  const RunContext& context_;
+  Progress progress_;
+  job::StopFlag stop_;
+
+  Setup setup_;
+  std::optional<comm::Mesh> mesh_;
+  std::vector<RankSituation> ranks_;  // rank 0
+  Demand demand_;                     // rank 0
+  TokenBudget budget_;
+  MemoryFacts memory_;  // rank 0
+  std::string class_name_;
+  Hash128 class_hash_;
+  Hash128 model_id_;
+  Json identities_;  // digests of model and tokenizer
+
+  std::optional<job::Attempt> attempt_;  // rank 0
+  job::AttemptIdentity identity_;
+  std::unique_ptr<store::LogWriter> log_;
+  AnswerTable answers_;
+  job::WorkQueue queue_;
+  std::unique_ptr<job::Coordinator> coordinator_;
+  std::unique_ptr<LocalReplicas> replicas_;
+  bool lanes_running_ = false;
+  bool has_warned_of_memory_ = false;
+
+  std::vector<TaskState> tasks_;  // main thread
+  mutable std::mutex status_mutex_;
+  std::vector<TaskStatus> task_status_;
+  Published published_;  // rank 0
+  size_t tasks_done_ = 0;
+  // From process start.
+  double inputs_read_seconds_ = 0;
+  double first_chunk_seconds_ = 0;
+  std::atomic<double> last_record_seconds_ = 0;
+  double prompts_and_plan_seconds_ = 0;  // of all tasks
+  std::atomic<bool> is_failing_{false};
+};
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,107 @@
+// What a run says of itself while it works, and how it ends: complete, stopped, failed.
+
+#include <unistd.h>
+
+#include <thread>
+
+#include "evalmpi/base/log.h"
+#include "one_run.h"
+
+namespace evalmpi::eval {
+
+Json Run::status_details() const {
+  Json tasks = Json::object();
+  {
+    const std::lock_guard lock(status_mutex_);
+    for (size_t i = 0; i < task_status_.size(); ++i) {
+      tasks[task_status_[i].name] = {{"requests", task_status_[i].requests}, {"missing", answers_.missing(static_cast<int>(i))}};
+    }
+  }
+  Json details = {{"layout", mesh_->description}, {"records", queue_.counts().completed}, {"progress", progress_.json(queue_.counts())},
+                  {"tasks", tasks}, {"numerics_class", class_name_}};
+  if (first_chunk_seconds_ > 0) details["start_to_first_chunk_seconds"] = first_chunk_seconds_;
+  return details;
+}
+
+std::string Run::out_of_memory_note() const {
+  const std::lock_guard lock(status_mutex_);
+  return memory_note(setup_.spec, options_.tp, ranks_, budget_.rows, demand_);
+}
+
+ExitCode Run::agree_on_exit_code() {
+  const bool is_complete = !is_root() || tasks_done_ == tasks_.size();
+  if (is_root() && !is_complete) {
+    progress_.end_line();
+    const job::WorkQueue::Counts counts = queue_.counts();
+    const std::string why = coordinator_ && coordinator_->stopped_by_deadline() ? "the time is nearly over"
+                            : stop_.signal() != 0 ? fmt::format("signal {}", stop_.signal()) : "asked to stop";
+    log::warning("stopped early ({}): {} of {} chunks are done and saved; start again with -o {} to go on", why,
+                 counts.completed, counts.added, identity_.directory.string());
+    Json details = status_details();
+    details["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
+    attempt_->write_status("stopped", details);
+  }
+  if (is_root() && is_complete) {
+    Json details = status_details();
+    details["exit_code"] = 0;
+    details["results"] = published_.files;
+    attempt_->write_status("complete", details);
+  }
+  const int64_t stopped = session_.world().all_reduce(int64_t{is_complete ? 0 : 1}, comm::Reduce::kMax);
+  return stopped > 0 ? ExitCode::kStoppedEarly : ExitCode::kComplete;
+}
+
+// Ends the job from any thread of it: one message, status.json, then everybody.
+void Run::fail_now(std::exception_ptr failure) {
+  if (is_failing_.exchange(true)) {
+    while (true) ::pause();  // another thread of this process is already ending it
+  }
+  comm::Failure cause;
+  try {
+    std::rethrow_exception(failure);
+  } catch (...) {
+    cause = comm::current_failure();
+  }
+  if (cause.code == ExitCode::kUnavailable && cause.message == "out of memory") {
+    cause.message += out_of_memory_note();
+  }
+  progress_.end_line();
+  log::error("{}", cause.message);
+  if (attempt_) {
+    try {
+      Json details = status_details();
+      details["exit_code"] = static_cast<int>(cause.code);
+      details["error"] = cause.message;
+      attempt_->write_status("failed", details);
+    } catch (const Error&) {
+      // The first message has said what matters; a full disk may well be the cause.
+    }
+  }
+  session_.abort(cause.code);
+}
+
+// TERM and INT leave about a second: what is logged is durable already, so the job notes where it stands and ends.
+void Run::watch_for_stop(const std::stop_token& token) {
+  while (!token.stop_requested()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (!stop_.now()) continue;
+    // Rank 0 writes the status; the others give it the time to, in case the signal reached all of them.
+    if (!is_root()) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    if (is_failing_.exchange(true)) return;
+    if (attempt_) {
+      progress_.end_line();
+      try {
+        Json details = status_details();
+        details["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
+        attempt_->write_status("stopped", details);
+      } catch (const Error& error) {
+        log::error("{}", error.what());
+      }
+      log::warning("stopped by signal {}: {} chunks are saved; start again with -o {} to go on", stop_.signal(),
+                   queue_.counts().completed, identity_.directory.string());
+    }
+    session_.abort(ExitCode::kStoppedEarly);
+  }
+}
+
+}  // namespace evalmpi::eval

@@ -1,0 +1,123 @@
+// The output folder of a run: opened, resumed, and filled with results.
+
+#include <algorithm>
+#include <filesystem>
+
+#include "evalmpi/device/cpu.h"
+#include "evalmpi/model/adapter.h"
+#include "evalmpi/model/weights.h"
+#include "one_run.h"
+
+namespace evalmpi::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+// runs/<what>-<time>, or with a number behind it when that exists.
+fs::path new_output_folder(const std::string& what, const std::string& time) {
+  const fs::path base = fs::path("runs") / (what + "-" + time);
+  fs::path folder = base;
+  for (int i = 2; fs::exists(folder); ++i) folder = base.string() + "-" + std::to_string(i);
+  return folder;
+}
+
+}  // namespace
+
+void Run::open_output() {
+  published_.time_id = local_time_id();
+  together("open the output folder", [&] {
+    if (!is_root()) return;
+    Hash128 model_digest = model::model_digest(setup_.model_folder, device::usable_cores());
+    if (setup_.spec.adapter) model_digest = Hasher().add(model_digest).add(setup_.spec.adapter->digest()).finish();
+    model_id_ = Hasher().add(model_digest).add(setup_.tokenizer->digest()).finish();
+    identities_ = {{"model_digest", model_digest.hex()}, {"tokenizer_digest", setup_.tokenizer->digest().hex()}};
+    job::AttemptOptions attempt;
+    attempt.directory = options_.output.empty() ? new_output_folder(context_.what, published_.time_id) : fs::path(options_.output);
+    attempt.must_match = identities_;
+    EvalOptions shown = options_;
+    attempt.may_differ = to_json(fields(shown));
+    attempt_.emplace(job::Attempt::open(attempt));
+    identity_ = attempt_->identity();
+    attempt_->write_status("starting", status_details());
+    job::place_token_file(identity_);
+  });
+  const Json shared = parse_json(
+      session_.world().broadcast_bytes(is_root() ? Json{{"attempt", identity_.to_json()}, {"time", published_.time_id}}.dump() : "", 0),
+      "attempt");
+  identity_ = job::AttemptIdentity::from_json(shared["attempt"]);
+  published_.time_id = shared["time"];
+  published_.directory = identity_.directory;
+  const bool has_leader = std::any_of(mesh_->places.begin(), mesh_->places.end(),
+                                      [](const comm::LocalPlace& place) { return place.tp_rank == 0; });
+  together("find the output folder", [&] {
+    if (has_leader) job::check_token_file(identity_, session_.rank());
+    if (has_leader) {
+      // Neither copied nor moved: the log is made in place.
+      log_.reset(new store::LogWriter(job::open_log(
+          identity_, session_.rank(), {{"numerics_class", class_name_}, {"numerics_class_hash", class_hash_.hex()}})));
+    }
+  });
+  if (is_root()) job::remove_token_file(identity_);
+  replicas_ = std::make_unique<LocalReplicas>(
+      *mesh_, ReplicaOptions{setup_.model_folder, setup_.spec, budget_.rows, options_.threads_per_lane, class_hash_});
+  // A resume may have nothing to compute; it reads the weights when a chunk is missing.
+  if (identity_.number == 0) replicas_->begin_loading();
+}
+
+void Run::read_earlier_logs() {
+  answers_.name_class(class_hash_, class_name_);
+  together("read the logs of earlier attempts", [&] {
+    if (!is_root() || !attempt_->is_resume()) return;
+    attempt_->read_logs([&](const std::string& log_name, const Json& header, std::string_view payload,
+                            const store::LogPosition& position) {
+      const engine::ChunkRecord record = engine::decode_record(payload);
+      answers_.name_class(record.numerics_class, header.value("numerics_class", record.numerics_class.hex()));
+      answers_.add(log_name, position, record, class_hash_);
+    });
+  });
+}
+
+// COLLECTIVE: what each rank had in memory at most, beside what was predicted for it.
+void Run::gather_peaks() {
+  const std::vector<std::string> peaks = session_.world().gather(Json(device::peak_resident_bytes()).dump(), 0);
+  if (!is_root()) return;
+  memory_.token_budget = budget_.rows;
+  memory_.why_this_budget = budget_.why;
+  for (size_t i = 0; i < peaks.size(); ++i) {
+    memory_.predicted_bytes.push_back(rank_memory(setup_.spec, options_.tp, ranks_[i], i == 0, budget_.rows, demand_).total());
+    memory_.peak_bytes.push_back(parse_json(peaks[i], "peak"));
+  }
+}
+
+// Where the time went, as far as the parts follow each other; prompts, plans and reports overlap with scoring.
+Json Run::timings(double now_seconds) const {
+  return {{"read_inputs_seconds", inputs_read_seconds_},
+          {"prompts_and_plan_seconds", prompts_and_plan_seconds_},
+          {"start_to_first_chunk_seconds", first_chunk_seconds_},
+          {"scoring_seconds", std::max(0.0, last_record_seconds_ - first_chunk_seconds_)},
+          {"after_last_record_seconds", last_record_seconds_ > 0 ? now_seconds - last_record_seconds_ : 0.0}};
+}
+
+void Run::publish() {
+  progress_.end_line();
+  published_.tokens.computed = answers_.computed_tokens();
+  RunFacts facts;
+  facts.options = &options_;
+  facts.setup = &setup_;
+  facts.layout = mesh_->description;
+  facts.numerics_class = class_name_;
+  facts.identities = identities_;
+  facts.host = session_.host_name();
+  facts.attempt = identity_.number;
+  facts.run_id = identity_.run_id;
+  facts.seconds = seconds_since(context_.process_start);
+  facts.first_chunk_seconds = first_chunk_seconds_;
+  facts.timings = timings(facts.seconds);
+  facts.bytes_read = replicas_->bytes_read();
+  facts.memory = memory_;
+  std::vector<const task::Task*> tasks;
+  for (const TaskState& state : tasks_) tasks.push_back(&state.loaded.task);
+  publish_run(published_, tasks, setup_.selection.groups, facts);
+}
+
+}  // namespace evalmpi::eval
