@@ -76,6 +76,21 @@ Field switch_field(std::string name, bool& value, std::string help, Affects affe
   return {std::move(name), "", std::move(help), affects, false, false, std::move(set), [&value] { return Json(value); }};
 }
 
+Field boolean_field(std::string name, std::optional<bool>& value, std::string help, Affects affects) {
+  auto set = [name, &value](const std::string& text) {
+    if (text == "true" || text == "True" || text == "1" || text == "yes") {
+      value = true;
+    } else if (text == "false" || text == "False" || text == "0" || text == "no") {
+      value = false;
+    } else {
+      refuse(name, text, "true or false");
+    }
+  };
+  Field field{std::move(name), "BOOL", std::move(help), affects, false, false, std::move(set), [&value] { return optional_json(value); }};
+  field.value_if_bare = "true";
+  return field;
+}
+
 Field integer_field(std::string name, std::string metavar, int& value, int least, std::string help, Affects affects) {
   auto set = [name, &value, least](const std::string& text) { value = parse_integer(name, text, least); };
   return {std::move(name), std::move(metavar), std::move(help), affects, false, false, std::move(set),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "commands.h"
@@ -12,6 +13,7 @@
 #include "evalmpi/eval/options.h"
 #include "evalmpi/eval/run.h"
 #include "evalmpi/task/task_index.h"
+#include "harness_spelling.h"
 #include "option_parser.h"
 
 namespace evalmpi::cli {
@@ -43,20 +45,31 @@ chunks.
 std::optional<eval::EvalOptions> read_options(const std::vector<std::string>& arguments, const char* help, std::string* job_name) {
   eval::EvalOptions options;
   std::vector<Field> fields = eval::fields(options);
-  const CommandLine command_line = parse_command_line(arguments, fields);
+  std::vector<Field> accepted = fields;
+  for (Field& field : harness_fields()) accepted.push_back(std::move(field));
+  CommandLine command_line = parse_command_line(arguments, accepted);
+  const bool speaks = comm::speaks_before_init(comm::process_environment());
   if (command_line.wants_help) {
-    if (comm::speaks_before_init(comm::process_environment())) fmt::print("{}{}", help, describe(fields));
+    if (speaks) fmt::print("{}{}", help, describe(accepted));
     return std::nullopt;
   }
+  std::vector<std::string> notes;
+  say_in_own_words(command_line.values, command_line.positionals, notes);
   if (command_line.positionals.size() > 1) {
     fail(ExitCode::kUsage, "more than one job file: {} and {}", command_line.positionals[0], command_line.positionals[1]);
   }
   Values job;
   if (!command_line.positionals.empty()) {
-    job = read_job_file(command_line.positionals[0], fields);
+    job = read_job_file(command_line.positionals[0], accepted);
+    std::vector<std::string> further_files;
+    say_in_own_words(job, further_files, notes);
+    if (!further_files.empty()) fail(ExitCode::kUsage, "{}: a job file names no other", command_line.positionals[0]);
     *job_name = fs::path(command_line.positionals[0]).stem().string();
   }
   apply(job, command_line.values, fields);
+  if (speaks && !options.quiet) {
+    for (const std::string& note : notes) log::info("{}", note);
+  }
   return options;
 }
 
@@ -81,6 +94,15 @@ fs::path demo_job() {
   if (fs::exists(in_source)) return in_source;
   fail(ExitCode::kMissingInput, "the demo's job file is neither at {} nor at {}; say `evalmpi eval --help` for your own",
        installed.lexically_normal().string(), in_source.string());
+}
+
+// Options that name tasks or a model are a whole command, as the harness has it; others change the demo.
+bool says_what_to_evaluate(const std::vector<std::string>& arguments) {
+  constexpr const char* kNames[] = {"--tasks", "-t", "--model", "-M", "--model-args", "--model_args", "-a", "--config", "-C"};
+  return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
+    const std::string name = argument.substr(0, argument.find('='));
+    return std::any_of(std::begin(kNames), std::end(kNames), [&](const char* known) { return name == known; });
+  });
 }
 
 }  // namespace
@@ -117,6 +139,7 @@ ExitCode plan_command(const Invocation& invocation) {
 
 ExitCode default_command(const Invocation& invocation) {
   const char* job = std::getenv("EVALMPI_JOB");
+  if (job == nullptr && says_what_to_evaluate(invocation.arguments)) return eval_command(invocation);
   Invocation with_job = invocation;
   with_job.arguments.insert(with_job.arguments.begin(), job != nullptr ? std::string(job) : demo_job().string());
   return eval_command(with_job);

@@ -21,6 +21,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"eval", "score a model on tasks", evalmpi::cli::eval_command},
+    {"run", "the same, as lm_eval spells it", evalmpi::cli::eval_command},
     {"plan", "show what eval would do: mesh, shards, memory, tokens, chunks", evalmpi::cli::plan_command},
     {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},
     {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},

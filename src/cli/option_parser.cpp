@@ -7,6 +7,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "evalmpi/task/task_index.h"
 
 namespace evalmpi::cli {
 namespace {
@@ -18,11 +19,49 @@ std::string with_dashes(std::string name) {
   return name;
 }
 
-// "--num_fewshot=5" -> "--num-fewshot=5"; values are left alone.
-std::string with_dashed_name(const std::string& argument) {
-  if (!argument.starts_with("--")) return argument;
-  const size_t end = std::min(argument.find('='), argument.size());
-  return with_dashes(argument.substr(0, end)) + argument.substr(end);
+const Field* find(const std::vector<Field>& fields, const std::string& name) {
+  const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.name == name; });
+  return found == fields.end() ? nullptr : &*found;
+}
+
+// "--num_fewshot=5" -> "--num-fewshot=5", "-t" -> "--tasks"; values are left alone.
+std::string with_full_name(const std::string& argument, const std::vector<Field>& fields) {
+  if (argument.starts_with("--")) {
+    const size_t end = std::min(argument.find('='), argument.size());
+    return with_dashes(argument.substr(0, end)) + argument.substr(end);
+  }
+  if (argument.size() != 2 || argument.front() != '-') return argument;
+  const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.letter == argument[1]; });
+  return found == fields.end() ? argument : "--" + found->name;
+}
+
+// A value, not an option: "-1" and "-" are values too.
+bool is_word(const std::vector<std::string>& arguments, size_t i) {
+  if (i >= arguments.size()) return false;
+  const std::string& argument = arguments[i];
+  return argument.size() < 2 || argument.front() != '-' || std::isdigit(static_cast<unsigned char>(argument[1])) || argument[1] == '.';
+}
+
+// Every option with its value as one argument, --name=value. FAILS: kUsage for an option without the value that it needs.
+std::vector<std::string> joined(const std::vector<std::string>& arguments, const std::vector<Field>& fields) {
+  std::vector<std::string> result;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string argument = with_full_name(arguments[i], fields);
+    const size_t equals = argument.find('=');
+    const Field* field = argument.starts_with("--") ? find(fields, argument.substr(2, equals - 2)) : nullptr;
+    if (field == nullptr || field->metavar.empty() || equals != argument.npos) {
+      result.push_back(argument);
+    } else if (is_word(arguments, i + 1)) {
+      result.push_back(argument + "=" + arguments[++i]);
+    } else if (!field->value_if_bare.empty()) {
+      result.push_back(argument + "=" + field->value_if_bare);
+    } else {
+      fail(ExitCode::kUsage, "{} needs a value, {}", argument, field->metavar);
+    }
+    if (field == nullptr) continue;
+    while (field->takes_more && is_word(arguments, i + 1)) result.push_back("--" + field->name + "=" + arguments[++i]);
+  }
+  return result;
 }
 
 std::vector<std::string> names_of(const std::vector<Field>& fields) {
@@ -43,20 +82,15 @@ po::options_description describe_to_boost(const std::vector<Field>& fields) {
     if (field.metavar.empty()) {
       description.add_options()(field.name.c_str(), "")(("no-" + field.name).c_str(), "");
     } else {
-      const std::string name = field.name == "output" ? "output,o" : field.name;
-      description.add_options()(name.c_str(), po::value<std::string>(), "");
+      description.add_options()(field.name.c_str(), po::value<std::string>(), "");
     }
   }
   return description;
 }
 
-const Field* find(const std::vector<Field>& fields, const std::string& name) {
-  const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.name == name; });
-  return found == fields.end() ? nullptr : &*found;
-}
-
-std::vector<std::string> yaml_values(const YAML::Node& node, const std::string& where) {
+std::vector<std::string> yaml_values(const YAML::Node& node, const Field& field, const std::string& where) {
   std::vector<std::string> values;
+  if (node.IsMap() && field.takes_mapping) return {task::read_yaml_text(YAML::Dump(node), where).dump()};
   if (node.IsNull()) return values;
   if (node.IsScalar()) return {node.Scalar()};
   if (!node.IsSequence()) fail(ExitCode::kUsage, "{}: expected a value or a list of values", where);
@@ -89,8 +123,6 @@ void append_wrapped(std::string& text, const std::string& words, size_t indent, 
 }  // namespace
 
 CommandLine parse_command_line(const std::vector<std::string>& arguments, const std::vector<Field>& fields) {
-  std::vector<std::string> dashed;
-  for (const std::string& argument : arguments) dashed.push_back(with_dashed_name(argument));
   po::options_description description = describe_to_boost(fields);
   description.add_options()("positional", po::value<std::vector<std::string>>(), "");
   po::positional_options_description positional;
@@ -98,7 +130,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments, const 
   using namespace po::command_line_style;
   CommandLine parsed;
   try {
-    const auto options = po::command_line_parser(dashed)
+    const auto options = po::command_line_parser(joined(arguments, fields))
                              .options(description)
                              .positional(positional)
                              .style(unix_style & ~allow_guessing)
@@ -140,7 +172,7 @@ Values read_job_file(const std::filesystem::path& file, const std::vector<Field>
     const Field* field = find(fields, name);
     if (field == nullptr) fail(ExitCode::kUsage, "{}: unknown option {}{}", where, name, hint(name, fields, ""));
     if (values.contains(name)) fail(ExitCode::kUsage, "{}: {} stands twice", where, name);
-    for (std::string& value : values[name] = yaml_values(entry.second, fmt::format("{}: {}", where, name))) {
+    for (std::string& value : values[name] = yaml_values(entry.second, *field, fmt::format("{}: {}", where, name))) {
       // A model or task may be a name or a path; ./ and ../ say that it is a path.
       const bool is_path = field->is_path || value.starts_with("./") || value.starts_with("../");
       if (!is_path || std::filesystem::path(value).is_absolute()) continue;
@@ -167,7 +199,8 @@ std::string describe(const std::vector<Field>& fields) {
   constexpr size_t kIndent = 28;
   constexpr size_t kWidth = 100;
   const std::pair<Affects, const char*> groups[] = {
-      {Affects::kNumbers, "What is computed"}, {Affects::kLayout, "Where (never changes what is finished)"}, {Affects::kOutput, "Output"}};
+      {Affects::kNumbers, "What is computed"}, {Affects::kLayout, "Where (never changes what is finished)"}, {Affects::kOutput, "Output"},
+      {Affects::kHarness, "As lm_eval spells it"}};
   std::string text;
   for (const auto& group : groups) {
     const auto& [affects, title] = group;
@@ -176,7 +209,9 @@ std::string describe(const std::vector<Field>& fields) {
     text += fmt::format("\n{}:\n", title);
     for (const Field& field : fields) {
       if (field.affects != affects) continue;
-      std::string head = fmt::format("  {}--{} {}", field.name == "output" ? "-o, " : "", field.name, field.metavar);
+      const std::string letter = field.letter == 0 ? "" : fmt::format("-{}, ", field.letter);
+      const std::string metavar = field.value_if_bare.empty() ? field.metavar : "[" + field.metavar + "]";
+      std::string head = fmt::format("  {}--{} {}", letter, field.name, metavar);
       head.resize(std::max(head.size(), kIndent - 1), ' ');
       if (head.size() >= kIndent) head += "\n" + std::string(kIndent - 1, ' ');
       text += head + " ";

@@ -19,7 +19,8 @@ struct CommandLine {
   bool wants_help = false;
 };
 
-// Underscores in option names count as dashes; a switch `x` also has --no-x; -o is --output, -h --help.
+// Underscores in option names count as dashes; a switch `x` also has --no-x; -h is --help. An option that takes more
+// values takes all words up to the next option, so that a job file stands before it.
 // FAILS: kUsage naming an unknown option and the nearest one, or an option without its value.
 CommandLine parse_command_line(const std::vector<std::string>& arguments, const std::vector<Field>& fields);
 

@@ -7,19 +7,19 @@ namespace evalmpi::eval {
 
 size_t PromptEncoder::count_context(std::string_view context) const {
   if (context.empty()) return 1;
-  return text::encode_scored(tokenizer_, text::python::rstrip(context), {}).size();
+  return text::encode_scored(tokenizer_, text::python::rstrip(context), rule_).size();
 }
 
 EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_view continuation,
                                        size_t context_tokens) const {
   EncodedPair pair;
   if (context.empty()) {
-    const std::optional<int32_t> prefix = text::prefix_token_id(tokenizer_, {});
+    const std::optional<int32_t> prefix = text::prefix_token_id(tokenizer_, rule_);
     if (!prefix) fail(ExitCode::kBadInput, "an empty context needs a BOS or EOS token, and the tokenizer has neither");
     pair.tokens = tokenizer_.encode(continuation, false);
     if (pair.tokens.empty() || pair.tokens.front() != *prefix) pair.tokens.insert(pair.tokens.begin(), *prefix);
   } else {
-    pair.tokens = text::encode_scored(tokenizer_, std::string(context) + std::string(continuation), {});
+    pair.tokens = text::encode_scored(tokenizer_, std::string(context) + std::string(continuation), rule_);
   }
   if (pair.tokens.size() <= context_tokens) {
     fail(ExitCode::kBadInput, "the continuation {} has no token of its own after its context",
@@ -56,7 +56,7 @@ std::vector<int32_t> PromptEncoder::encode_prompt(std::string_view context, int6
          "{} new tokens leave no room for a prompt in the model's {} positions; lower max_gen_toks", max_new_tokens,
          max_length_);
   }
-  std::vector<int32_t> tokens = text::encode_generation_prompt(tokenizer_, context, {});
+  std::vector<int32_t> tokens = text::encode_generation_prompt(tokenizer_, context, rule_);
   if (tokens.empty()) fail(ExitCode::kBadInput, "an empty prompt cannot be continued");
   if (static_cast<int64_t>(tokens.size()) > room) tokens.erase(tokens.begin(), tokens.end() - room);
   check_uniform(static_cast<int64_t>(tokens.size()) + max_new_tokens);

@@ -20,10 +20,10 @@ struct EncodedPair {
 // Const and safe from several threads.
 class PromptEncoder {
  public:
-  // max_length: positions of the model, or fewer. uniform_length: positions up to which its computation does not depend
+  // rule: what --add-bos-token and --prefix-token-id say. max_length: positions of the model, or fewer. uniform_length: positions up to which its computation does not depend
   // on the length of the whole sequence (ModelSpec::uniform_positions); longer prompts are refused (kBadInput).
-  PromptEncoder(const text::Tokenizer& tokenizer, int64_t max_length, int64_t uniform_length)
-      : tokenizer_(tokenizer), max_length_(max_length), uniform_length_(uniform_length) {}
+  PromptEncoder(const text::Tokenizer& tokenizer, text::PromptRule rule, int64_t max_length, int64_t uniform_length)
+      : tokenizer_(tokenizer), rule_(rule), max_length_(max_length), uniform_length_(uniform_length) {}
 
   // Trailing whitespace of the context moves to the continuation; both are encoded together and cut by the number of
   // tokens of the context alone. An empty context is the prefix token (BOS, else EOS).
@@ -48,6 +48,7 @@ class PromptEncoder {
   void check_uniform(int64_t length) const;
 
   const text::Tokenizer& tokenizer_;
+  text::PromptRule rule_;
   int64_t max_length_;
   int64_t uniform_length_;
 };

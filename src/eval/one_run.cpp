@@ -80,6 +80,10 @@ void Run::plan_tasks() {
     progress_.phase(fmt::format("reading {}", config.name));
     const auto task_start = Clock::now();
     TaskState state{together("read task " + config.name, [&] { return load_task(setup_, config); }), {}};
+    if (is_root() && options_.write_out) {
+      progress_.end_line();
+      fmt::print("{}", first_prompt_text(state.loaded.task));
+    }
     state.requests = encode_task(session_.world(), state.loaded.task, *setup_.encoder, state.loaded.generation, model_id_, threads);
     int64_t missing = 0;
     together("plan task " + config.name, [&] {

@@ -1,6 +1,8 @@
 #include "evalmpi/eval/options.h"
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
@@ -28,6 +30,13 @@ std::optional<int64_t> to_integer(const std::string& text) {
   return value;
 }
 
+std::optional<double> to_number(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return value;
+}
+
 struct Seeds {
   std::optional<int64_t> torch, fewshot;
 };
@@ -45,30 +54,48 @@ Seeds parse_seeds(const std::string& text) {
   return {to_integer(torch), parts.size() == 3 ? 1234 : to_integer(parts.back())};
 }
 
-// One value of --gen-kwargs, as the harness reads it: true/false, number, Python literal, text.
+// Pieces between commas that are outside of brackets, braces and quotes.
+std::vector<std::string> split_top_level(const std::string& text) {
+  std::vector<std::string> parts(1);
+  int depth = 0;
+  char quote = 0;
+  for (const char c : text) {
+    if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (c == '[' || c == '(' || c == '{') {
+      ++depth;
+    } else if (c == ']' || c == ')' || c == '}') {
+      depth = std::max(depth - 1, 0);
+    } else if (c == ',' && depth == 0) {
+      parts.emplace_back();
+      continue;
+    }
+    parts.back() += c;
+  }
+  std::erase(parts, "");
+  return parts;
+}
+
+// true/false in any case, number, Python literal, text.
 Json parse_value(const std::string& text) {
-  if (text == "true" || text == "True") return true;
-  if (text == "false" || text == "False") return false;
+  std::string lower = text;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (lower == "true") return true;
+  if (lower == "false") return false;
+  if (const auto integer = to_integer(text); integer && text.front() != '-' && text.front() != '+') return *integer;
+  if (const auto number = to_number(text)) return *number;
   if (const auto literal = text::python::parse_literal(text)) return *literal;
   return text;
 }
 
-Json parse_gen_kwargs(const std::string& text) {
-  if (text.empty()) return Json::object();
-  if (text.front() == '{') {
-    Json parsed = parse_json(text, "--gen-kwargs");
-    if (!parsed.is_object()) fail(ExitCode::kUsage, "--gen-kwargs {}: expected a JSON object", text);
-    return parsed;
+Json parse_json_option(const std::string& text, const std::string& option) {
+  try {
+    return parse_json(text, "--" + option);
+  } catch (const Error& error) {
+    fail(ExitCode::kUsage, "{} (JSON needs double quotes)", error.what());
   }
-  Json kwargs = Json::object();
-  for (const std::string& part : split(text, ',')) {
-    const size_t equals = part.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      fail(ExitCode::kUsage, "--gen-kwargs {}: \"{}\" is not key=value", text, part);
-    }
-    kwargs[part.substr(0, equals)] = parse_value(part.substr(equals + 1));
-  }
-  return kwargs;
 }
 
 std::optional<int64_t> parse_token_budget(const std::string& text) {
@@ -89,6 +116,14 @@ void check_batch_size(const std::string& text) {
        text);
 }
 
+void check_device(const std::string& device) {
+  if (device.empty() || device == "cpu") return;
+  if (device == "cuda" || device.starts_with("cuda:") || device == "mps") {
+    fail(ExitCode::kUnavailable, "--device {}: this build computes on CPUs only; leave the option out, or say cpu", device);
+  }
+  fail(ExitCode::kUsage, "--device {}: expected cpu or cuda", device);
+}
+
 void check_dtype(const std::string& dtype) {
   if (dtype == "auto" || dtype == "float32") return;
   if (dtype == "bfloat16" || dtype == "float16") {
@@ -102,9 +137,60 @@ void check_dtype(const std::string& dtype) {
 
 }  // namespace
 
+Json parse_key_values(const std::string& text, const std::string& option) {
+  if (text.starts_with('{')) {
+    const Json parsed = parse_json_option(text, option);
+    if (!parsed.is_object()) fail(ExitCode::kUsage, "--{} {}: expected a JSON object", option, text);
+    return parsed;
+  }
+  Json values = Json::object();
+  for (const std::string& part : split_top_level(text)) {
+    const size_t equals = part.find('=');
+    if (equals == std::string::npos || equals == 0) fail(ExitCode::kUsage, "--{} {}: \"{}\" is not key=value", option, text, part);
+    values[part.substr(0, equals)] = parse_value(part.substr(equals + 1));
+  }
+  return values;
+}
+
+namespace {
+
+// --gen-kwargs: given several times, or with several words, the settings add up and later ones hold.
+Field gen_kwargs_field(EvalOptions& o) {
+  Field field = text_field("gen-kwargs", "K=V,..", o.gen_kwargs,
+                           "Changes generation settings of all generation tasks, such as max_gen_toks=64 or "
+                           "temperature=0.7,top_p=0.9 or until=[\"\\n\"], or one JSON object.", Affects::kNumbers);
+  field.may_repeat = field.takes_more = field.takes_mapping = true;
+  field.set = [&o](const std::string& text) {
+    Json values = parse_key_values(o.gen_kwargs, "gen-kwargs");
+    values.update(parse_key_values(text, "gen-kwargs"));
+    o.gen_kwargs = values.dump();
+  };
+  return field;
+}
+
+// --samples: which documents, by task.
+std::map<std::string, std::vector<int64_t>> parse_samples(const std::string& text) {
+  std::map<std::string, std::vector<int64_t>> samples;
+  if (text.empty()) return samples;
+  const bool is_inline = text.front() == '{';
+  const std::string where = is_inline ? "--samples" : "--samples " + text;
+  const Json parsed = is_inline ? parse_json_option(text, "samples") : read_json_file(text);
+  if (!parsed.is_object()) fail(ExitCode::kUsage, "{}: expected {{\"task\": [row, ...]}}", where);
+  for (const auto& [task, rows] : parsed.items()) {
+    const auto is_row = [](const Json& row) { return row.is_number_integer() && row >= 0; };
+    if (!rows.is_array() || !std::all_of(rows.begin(), rows.end(), is_row)) {
+      fail(ExitCode::kUsage, "{}: {}: expected a list of rows, numbered from 0", where, task);
+    }
+    samples[task] = rows.get<std::vector<int64_t>>();
+  }
+  return samples;
+}
+
+}  // namespace
+
 std::vector<Field> fields(EvalOptions& o) {
   using enum Affects;
-  return {
+  std::vector<Field> all = {
       text_field("model", "DIR", o.model,
                  "Model to evaluate: a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or the id of a "
                  "model in the hub cache (org/name).", kNumbers),
@@ -119,6 +205,10 @@ std::vector<Field> fields(EvalOptions& o) {
                     kNumbers),
       number_field("limit", "N", o.limit,
                    "Evaluate only the first N documents of each task, or with N below 1 that fraction.", kNumbers),
+      text_field("samples", "JSON", o.samples,
+                 "Evaluate only these documents: {\"arc_easy\": [0, 3, 17], ...}, rows of the evaluated split from 0, or a file "
+                 "that holds this. Tasks that are not named are evaluated whole.", kNumbers),
+      text_field("device", "NAME", o.device, "cpu, or cuda where there is one. Default: what this build and machine have.", kLayout),
       text_field("dtype", "TYPE", o.dtype,
                  "Arithmetic: auto, float32, bfloat16 or float16. On a CPU auto is float32, the only one.", kNumbers),
       integer_field("max-length", "N", o.max_length, 1,
@@ -126,8 +216,13 @@ std::vector<Field> fields(EvalOptions& o) {
       text_field("seed", "N", o.seed,
                  "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. The last two matter here: torch "
                  "draws tokens where a task samples, fewshot draws the examples. Default 0,1234,1234,1234.", kNumbers),
-      text_field("gen-kwargs", "K=V,..", o.gen_kwargs,
-                 "Changes generation settings of all generation tasks, such as max_gen_toks=64 or temperature=0.7,top_p=0.9.", kNumbers),
+      gen_kwargs_field(o),
+      boolean_field("add-bos-token", o.add_bos_token,
+                    "Put the BOS token before every prompt, or do not. Default: as the tokenizer's own files say.", kNumbers),
+      integer_field("prefix-token-id", "ID", o.prefix_token_id, 0,
+                    "The token that an empty context is scored after. Default: BOS, else EOS.", kNumbers),
+      text_field("tokenizer", "DIR", o.tokenizer, "Another tokenizer than the model's: a folder, or the id of a cached model.",
+                 kNumbers),
       path_list_field("data-root", "DIR", o.data_roots,
                       "Folder with datasets as DIR/<org>/<name>/, looked at before the Hugging Face hub cache. May be "
                       "given several times.", kNumbers),
@@ -155,6 +250,9 @@ std::vector<Field> fields(EvalOptions& o) {
       path_field("output", "DIR", o.output,
                  "Where results go; a second start with the same folder computes only what is missing. Default: a new "
                  "folder runs/<what>-<time>.", kOutput),
+      switch_field("predict-only", o.predict_only, "Ask and write the samples, but compute no metrics.", kOutput),
+      switch_field("write-out", o.write_out, "Print the first document's prompt of each task before it is asked.", kOutput),
+      switch_field("show-config", o.show_config, "Print the whole results file, task configurations included.", kOutput),
       switch_field("log-samples", o.log_samples, "Write samples_<task>_<time>.jsonl. Default on; --no-log-samples.",
                    kOutput),
       switch_field("quiet", o.quiet, "Print only the table and errors.", kOutput),
@@ -162,6 +260,16 @@ std::vector<Field> fields(EvalOptions& o) {
                    "On a resume, compute again what was computed in another numerics class (another tp, say).", kOutput),
       switch_field("timings", o.timings, "Print where the time went.", kOutput),
   };
+  constexpr std::pair<const char*, char> kLetters[] = {{"model", 'M'}, {"tasks", 't'}, {"limit", 'L'}, {"num-fewshot", 'f'},
+                                                       {"batch-size", 'b'}, {"output", 'o'}, {"log-samples", 's'}, {"samples", 'E'},
+                                                       {"write-out", 'w'}, {"predict-only", 'x'}};
+  for (Field& field : all) {
+    for (const auto& [name, letter] : kLetters) {
+      if (field.name == name) field.letter = letter;
+    }
+    if (field.name == "tasks") field.takes_more = true;
+  }
+  return all;
 }
 
 ResolvedOptions resolve(const EvalOptions& options) {
@@ -175,13 +283,17 @@ ResolvedOptions resolve(const EvalOptions& options) {
     fail(ExitCode::kUsage, "--max-hours {}: expected a number above 0", *options.max_hours);
   }
   if (options.pp > 1) fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
+  if (options.limit && !options.samples.empty()) fail(ExitCode::kUsage, "--limit and --samples exclude each other");
+  if (options.predict_only && !options.log_samples) fail(ExitCode::kUsage, "--predict-only with --no-log-samples would write nothing");
+  check_device(options.device);
   ResolvedOptions resolved;
+  resolved.samples = parse_samples(options.samples);
   resolved.token_budget = parse_token_budget(options.token_budget);
   check_batch_size(options.batch_size);
   const Seeds seeds = parse_seeds(options.seed);
   resolved.fewshot_seed = seeds.fewshot;
   if (seeds.torch) resolved.sampling_seed = static_cast<uint64_t>(*seeds.torch);
-  resolved.generation_kwargs = parse_gen_kwargs(options.gen_kwargs);
+  resolved.generation_kwargs = parse_key_values(options.gen_kwargs, "gen-kwargs");
   return resolved;
 }
 

@@ -61,7 +61,11 @@ Json run_json(const Published& published, const RunFacts& facts) {
                     {"bootstrap_iters", options.bootstrap_iterations},
                     {"gen_kwargs", facts.setup->options.generation_kwargs},
                     {"fewshot_seed", fewshot_seed}};
-  if (!options.adapter.empty()) json["config"]["model_args"]["peft"] = options.adapter;
+  Json& model_args = json["config"]["model_args"];
+  if (!options.adapter.empty()) model_args["peft"] = options.adapter;
+  if (!options.tokenizer.empty()) model_args["tokenizer"] = options.tokenizer;
+  if (options.add_bos_token) model_args["add_bos_token"] = *options.add_bos_token;
+  if (options.prefix_token_id) model_args["prefix_token_id"] = *options.prefix_token_id;
   json["evalmpi"] = {{"version", kVersion},
                      {"run_id", facts.run_id},
                      {"layout", facts.layout},
@@ -205,6 +209,7 @@ void publish_run(Published& published, const std::vector<const task::Task*>& tas
   const std::string name = "results_" + published.time_id + ".json";
   write_file_atomically(published.directory / name, text::python::json_dumps(json, {2, false, false}) + "\n");
   published.files.push_back(name);
+  if (facts.options->show_config) fmt::print("{}\n", text::python::json_dumps(json, {2, false, false}));
   print_summary(published, finished, facts);
 }
 

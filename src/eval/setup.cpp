@@ -1,5 +1,7 @@
 #include "setup.h"
 
+#include <algorithm>
+
 #include "evalmpi/base/error.h"
 #include "evalmpi/model/adapter.h"
 #include "evalmpi/ops/head.h"
@@ -20,13 +22,17 @@ Setup make_setup(const EvalOptions& options) {
   if (!options.adapter.empty()) {
     setup.spec = model::with_adapter(std::move(setup.spec), model::resolve_model_folder(options.adapter));
   }
-  setup.tokenizer = std::make_unique<const text::Tokenizer>(text::Tokenizer::load(setup.model_folder));
+  const auto tokenizer_folder = options.tokenizer.empty() ? setup.model_folder : model::resolve_model_folder(options.tokenizer);
+  setup.tokenizer = std::make_unique<const text::Tokenizer>(text::Tokenizer::load(tokenizer_folder, {options.add_bos_token}));
   const int64_t max_length = options.max_length.value_or(setup.spec.max_positions);
   if (max_length > setup.spec.max_positions) {
     fail(ExitCode::kUsage, "--max-length {}: the model has {} positions", max_length, setup.spec.max_positions);
   }
-  setup.encoder =
-      std::make_unique<const PromptEncoder>(*setup.tokenizer, max_length, setup.spec.uniform_positions());
+  if (options.prefix_token_id && *options.prefix_token_id >= setup.spec.vocab) {
+    fail(ExitCode::kUsage, "--prefix-token-id {}: the model's vocabulary has {} tokens", *options.prefix_token_id, setup.spec.vocab);
+  }
+  setup.encoder = std::make_unique<const PromptEncoder>(
+      *setup.tokenizer, text::PromptRule{options.add_bos_token, options.prefix_token_id}, max_length, setup.spec.uniform_positions());
   for (const std::string& root : options.data_roots) {
     if (!std::filesystem::is_directory(root)) fail(ExitCode::kMissingInput, "--data-root {}: no such folder", root);
     setup.data_roots.roots.emplace_back(root);
@@ -35,13 +41,21 @@ Setup make_setup(const EvalOptions& options) {
   roots.insert(roots.end(), options.include_paths.begin(), options.include_paths.end());
   setup.selection = task::TaskIndex::scan(roots).select(
       options.tasks, {options.num_fewshot, setup.options.generation_kwargs});
+  for (const auto& [name, rows] : setup.options.samples) {
+    const auto& tasks = setup.selection.tasks;
+    if (std::none_of(tasks.begin(), tasks.end(), [&](const task::TaskConfig& config) { return config.name == name; })) {
+      fail(ExitCode::kUsage, "--samples: {} is not among the tasks of this run", name);
+    }
+  }
   setup.task_options.limit = options.limit;
   setup.task_options.fewshot_seed = setup.options.fewshot_seed.value_or(kUnseeded);
   return setup;
 }
 
 LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
-  LoadedTask loaded{task::Task::load(config, setup.data_roots, setup.task_options), std::nullopt};
+  task::TaskOptions options = setup.task_options;
+  if (const auto rows = setup.options.samples.find(config.name); rows != setup.options.samples.end()) options.rows = rows->second;
+  LoadedTask loaded{task::Task::load(config, setup.data_roots, std::move(options)), std::nullopt};
   if (config.output_type == task::OutputType::kGenerateUntil) {
     loaded.generation = plan_generation(config.generation_kwargs, setup.spec, *setup.tokenizer, "task " + config.name,
                                         {config.repeats, setup.options.sampling_seed});

@@ -9,6 +9,7 @@
 
 #include "evalmpi/base/bytes.h"
 #include "evalmpi/base/error.h"
+#include "evalmpi/text/python.h"
 #include "evalmpi/comm/together.h"
 
 namespace evalmpi::eval {
@@ -237,6 +238,18 @@ PlannedTask plan_task(const TaskRequests& requests, const std::optional<Generati
         all_missing ? planned.plan.distinct_tokens : engine::count_distinct_tokens(scores_of(requests, distinct));
   }
   return planned;
+}
+
+std::string first_prompt_text(const task::Task& task) {
+  const std::vector<task::Instance> instances = task.build(0, 1);
+  std::string text = fmt::format("task {}, document {}; the prompt:\n", task.name(), task.evaluated_rows().front());
+  const std::string* shown = nullptr;
+  for (const task::Instance& instance : instances) {
+    if (shown == nullptr || *shown != *instance.context) text += *instance.context + "\n(end of the prompt)\n";
+    shown = instance.context.get();
+    if (!instance.continuation.empty()) text += fmt::format("continuation {}: {}\n", instance.index, text::python::repr_text(instance.continuation));
+  }
+  return text + fmt::format("target: {}\n\n", text::python::str(task.target(task.evaluated_rows().front())));
 }
 
 }  // namespace evalmpi::eval

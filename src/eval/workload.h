@@ -55,4 +55,7 @@ struct PlannedTask {
 PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
                       int64_t token_budget, const std::function<bool(const Hash128&)>& is_known);
 
+// The prompt of the first evaluated document and what is right for it, for a reader (--write-out).
+std::string first_prompt_text(const task::Task& task);
+
 }  // namespace evalmpi::eval

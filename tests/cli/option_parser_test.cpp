@@ -16,12 +16,20 @@ struct Options {
   int tp = 1;
   bool samples = true;
   std::string output;
+  std::string chat;
   std::vector<Field> fields() {
-    return {path_field("model", "DIR", model, "A model.", Affects::kNumbers),
+    std::vector<Field> all = {path_field("model", "DIR", model, "A model.", Affects::kNumbers),
             list_field("tasks", "A,B", tasks, "Tasks.", Affects::kNumbers),
             integer_field("tp", "N", tp, 1, "Places.", Affects::kLayout),
             switch_field("log-samples", samples, "Samples.", Affects::kOutput),
-            path_field("output", "DIR", output, "Output.", Affects::kOutput)};
+            path_field("output", "DIR", output, "Output.", Affects::kOutput),
+            text_field("chat", "NAME", chat, "Chat.", Affects::kNumbers)};
+    all[1].letter = 't';
+    all[1].takes_more = true;
+    all[1].takes_mapping = true;
+    all[4].letter = 'o';
+    all[5].value_if_bare = "default";
+    return all;
   }
 };
 
@@ -62,6 +70,26 @@ TEST(CommandLine, reads_values_switches_and_positionals) {
   EXPECT_EQ(options.output, "out");
 }
 
+TEST(CommandLine, takes_several_values_or_none_where_the_option_says_so) {
+  for (const auto& [arguments, tasks, chat] :
+       std::vector<std::tuple<std::vector<std::string>, std::vector<std::string>, std::string>>{
+           {{"-t", "a", "b,c", "--chat", "--tp", "2"}, {"a", "b", "c"}, "default"},
+           {{"--chat", "named", "--tasks=a", "b", "--tp=2"}, {"a", "b"}, "named"},
+           {{"--tp", "2", "--chat=x", "--tasks", "a", "--tasks", "b"}, {"a", "b"}, "x"}}) {
+    Options options;
+    std::vector<Field> fields = options.fields();
+    const CommandLine line = parse_command_line(arguments, fields);
+    EXPECT_TRUE(line.positionals.empty());
+    apply({}, line.values, fields);
+    EXPECT_EQ(options.tasks, tasks);
+    EXPECT_EQ(options.chat, chat);
+    EXPECT_EQ(options.tp, 2);
+  }
+  Options options;
+  const std::vector<Field> fields = options.fields();
+  EXPECT_NE(message_of([&] { parse_command_line({"--tasks", "--tp", "2"}, fields); }).find("tasks"), std::string::npos);
+}
+
 TEST(CommandLine, a_slip_is_answered_with_the_nearest_option) {
   Options options;
   const std::vector<Field> fields = options.fields();
@@ -80,6 +108,12 @@ TEST_F(JobFile, gives_what_the_command_line_does_not) {
   EXPECT_EQ(options.tasks, (std::vector<std::string>{"a", "b"}));
   EXPECT_FALSE(options.samples);
   EXPECT_EQ(options.model, (folder_ / "../m").lexically_normal().string());
+}
+
+TEST_F(JobFile, may_give_a_mapping_where_the_option_says_so) {
+  Options options;
+  const Values job = read_job_file(write("tasks: {b: 0.5, a: [x, yes]}\n"), options.fields());
+  EXPECT_EQ(job.at("tasks"), std::vector<std::string>{R"({"b":0.5,"a":["x",true]})"});
 }
 
 TEST_F(JobFile, errors_name_file_and_line) {

@@ -18,14 +18,14 @@ const text::Tokenizer& demo_tokenizer() {
 std::vector<int32_t> targets_of(const EncodedPair& pair) { return {pair.tokens.end() - pair.targets, pair.tokens.end()}; }
 
 TEST(EncodePair, is_the_whole_text_cut_by_the_tokens_of_the_context) {
-  const PromptEncoder encoder(demo_tokenizer(), 512, 512);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 512, 512);
   const EncodedPair pair = encoder.encode_pair("Words: one two", " three");
   EXPECT_EQ(pair.tokens, demo_tokenizer().encode("Words: one two three", true));
   EXPECT_EQ(pair.tokens.size() - static_cast<size_t>(pair.targets), demo_tokenizer().encode("Words: one two", true).size());
 }
 
 TEST(EncodePair, trailing_whitespace_of_the_context_belongs_to_the_continuation) {
-  const PromptEncoder encoder(demo_tokenizer(), 512, 512);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 512, 512);
   const EncodedPair moved = encoder.encode_pair("Answer: \n", "x");
   const EncodedPair plain = encoder.encode_pair("Answer:", " \nx");
   EXPECT_EQ(moved.tokens, plain.tokens);
@@ -33,7 +33,7 @@ TEST(EncodePair, trailing_whitespace_of_the_context_belongs_to_the_continuation)
 }
 
 TEST(EncodePair, an_empty_context_is_the_prefix_token) {
-  const PromptEncoder encoder(demo_tokenizer(), 512, 512);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 512, 512);
   const EncodedPair pair = encoder.encode_pair("", "one two");
   const std::vector<int32_t> alone = demo_tokenizer().encode("one two", false);
   EXPECT_EQ(pair.tokens.front(), text::prefix_token_id(demo_tokenizer(), {}));
@@ -41,9 +41,9 @@ TEST(EncodePair, an_empty_context_is_the_prefix_token) {
 }
 
 TEST(EncodePair, keeps_the_last_tokens_that_the_model_can_see) {
-  const PromptEncoder wide(demo_tokenizer(), 512, 512);
+  const PromptEncoder wide(demo_tokenizer(), {}, 512, 512);
   const EncodedPair whole = wide.encode_pair("one two three four five six seven", " eight nine");
-  const PromptEncoder narrow(demo_tokenizer(), whole.targets + 2, 512);
+  const PromptEncoder narrow(demo_tokenizer(), {}, whole.targets + 2, 512);
   const EncodedPair cut = narrow.encode_pair("one two three four five six seven", " eight nine");
   ASSERT_EQ(cut.tokens.size(), static_cast<size_t>(whole.targets) + 3);
   EXPECT_TRUE(std::equal(cut.tokens.rbegin(), cut.tokens.rend(), whole.tokens.rbegin()));
@@ -51,13 +51,13 @@ TEST(EncodePair, keeps_the_last_tokens_that_the_model_can_see) {
 }
 
 TEST(EncodePair, refuses_what_cannot_be_scored) {
-  const PromptEncoder encoder(demo_tokenizer(), 3, 3);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 3, 3);
   EXPECT_THROW(encoder.encode_pair("one", ""), Error);
   EXPECT_THROW(encoder.encode_pair("one", " a very long continuation that does not fit"), Error);
 }
 
 TEST(EncodePrompt, leaves_room_for_the_new_tokens) {
-  const PromptEncoder encoder(demo_tokenizer(), 20, 20);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 20, 20);
   const std::vector<int32_t> all = demo_tokenizer().encode("one two three four five six seven eight nine ten", true);
   ASSERT_GT(all.size(), 8u);
   const std::vector<int32_t> prompt = encoder.encode_prompt("one two three four five six seven eight nine ten", 12);
@@ -66,7 +66,7 @@ TEST(EncodePrompt, leaves_room_for_the_new_tokens) {
 }
 
 TEST(PromptEncoder, refuses_what_a_model_computes_differently_when_it_is_long) {
-  const PromptEncoder encoder(demo_tokenizer(), 512, 6);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 512, 6);
   EXPECT_NO_THROW(encoder.encode_prompt("a", 3));
   EXPECT_THROW(encoder.encode_prompt("a", 6), Error);
   EXPECT_THROW(encoder.encode_pair("a b c d e f g h i j k l m n o p q r s t u v", " w"), Error);

@@ -41,6 +41,8 @@ TEST(Options, gen_kwargs_are_read_as_python_values) {
   EXPECT_EQ(resolve(options).generation_kwargs.dump(), R"({"max_gen_toks":64,"temperature":0.5,"do_sample":false,"stop":"a b"})");
   options.gen_kwargs = R"({"until": ["x", "y"]})";
   EXPECT_EQ(resolve(options).generation_kwargs.dump(), R"({"until":["x","y"]})");
+  options.gen_kwargs = "stop=['a,b',\"c\"],n=TRUE,x=-1,y=1e3,z=None";
+  EXPECT_EQ(resolve(options).generation_kwargs.dump(), R"({"stop":["a,b","c"],"n":true,"x":-1.0,"y":1000.0,"z":null})");
 }
 
 TEST(Options, what_cannot_be_is_refused_with_its_name) {
@@ -50,6 +52,10 @@ TEST(Options, what_cannot_be_is_refused_with_its_name) {
       {[](EvalOptions& o) { o.dtype = "bfloat16"; }, "--dtype bfloat16"},
       {[](EvalOptions& o) { o.dtype = "int8"; }, "--dtype int8"},
       {[](EvalOptions& o) { o.limit = -1; }, "--limit"},
+      {[](EvalOptions& o) { o.samples = "{'a': [1]}"; }, "--samples"},
+      {[](EvalOptions& o) { o.samples = R"({"a": 1})"; }, "list of rows"},
+      {[](EvalOptions& o) { o.samples = R"({"a": [-1]})"; }, "list of rows"},
+      {[](EvalOptions& o) { o.samples = "{}", o.limit = 1; }, "exclude each other"},
       {[](EvalOptions& o) { o.max_hours = 0; }, "--max-hours"},
       {[](EvalOptions& o) { o.pp = 2; }, "not built yet"},
       {[](EvalOptions& o) { o.token_budget = "0"; }, "--token-budget 0"},
@@ -92,8 +98,9 @@ TEST(Options, are_these) {
   std::string names;
   for (const Field& field : fields(options)) names += field.name + " ";
   EXPECT_EQ(names,
-            "model adapter tasks num-fewshot limit dtype max-length seed gen-kwargs data-root include-path bootstrap-iters tp dp pp "
-            "threads-per-lane token-budget batch-size max-hours output log-samples quiet strict timings ");
+            "model adapter tasks num-fewshot limit samples device dtype max-length seed gen-kwargs add-bos-token prefix-token-id "
+            "tokenizer data-root include-path bootstrap-iters tp dp pp threads-per-lane token-budget batch-size max-hours output "
+            "predict-only write-out show-config log-samples quiet strict timings ");
 }
 
 }  // namespace

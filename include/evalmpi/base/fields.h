@@ -18,6 +18,7 @@ enum class Affects {
   kNumbers,  // what is computed: other requests, so new chunks
   kLayout,   // where it is computed: nothing is lost
   kOutput,   // what is shown or written
+  kHarness,  // another program's spelling of the others
 };
 
 struct Field {
@@ -30,6 +31,10 @@ struct Field {
   // Takes one value as text; a switch gets "true" or "false". FAILS: kUsage naming option, value and what is expected.
   std::function<void(const std::string&)> set;
   std::function<Json()> get;
+  char letter = 0;                 // -o; 0: none
+  bool takes_more = false;         // the bare words after its value are further values: --tasks a b
+  bool takes_mapping = false;      // in a job file its value may be a mapping, which is handed on as JSON
+  std::string value_if_bare = {};  // what the option means when no value follows; empty: one must
 };
 
 // Fields over the ordinary kinds of values. The variable outlives the field.
@@ -40,6 +45,8 @@ Field list_field(std::string name, std::string metavar, std::vector<std::string>
 Field path_list_field(std::string name, std::string metavar, std::vector<std::string>& value, std::string help,
                       Affects affects);
 Field switch_field(std::string name, bool& value, std::string help, Affects affects);
+// BOOL: true or false; bare, it is true.
+Field boolean_field(std::string name, std::optional<bool>& value, std::string help, Affects affects);
 Field integer_field(std::string name, std::string metavar, int& value, int least, std::string help, Affects affects);
 Field integer_field(std::string name, std::string metavar, std::optional<int>& value, int least, std::string help,
                     Affects affects);

@@ -2,6 +2,7 @@
 
 // What `evalmpi eval` and `evalmpi plan` can be told.
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,9 +18,14 @@ struct EvalOptions {
   std::vector<std::string> tasks;
   std::optional<int> num_fewshot;
   std::optional<double> limit;
+  std::string samples;
+  std::string device;
   std::string dtype = "auto";
   std::string seed = "0,1234,1234,1234";
   std::string gen_kwargs;
+  std::optional<bool> add_bos_token;
+  std::optional<int> prefix_token_id;
+  std::string tokenizer;
   std::vector<std::string> data_roots;
   std::vector<std::string> include_paths;
   int bootstrap_iterations = 100'000;
@@ -36,6 +42,9 @@ struct EvalOptions {
 
   // Output.
   std::string output;
+  bool predict_only = false;
+  bool write_out = false;
+  bool show_config = false;
   bool log_samples = true;
   bool quiet = false;
   bool strict = false;
@@ -48,6 +57,7 @@ std::vector<Field> fields(EvalOptions& options);
 // Values that follow from the options' texts.
 struct ResolvedOptions {
   std::optional<int64_t> token_budget;  // rows of a segment; absent: auto
+  std::map<std::string, std::vector<int64_t>> samples;  // rows by task, of --samples
   std::optional<int64_t> fewshot_seed;
   uint64_t sampling_seed = 1234;  // the harness's torch seed; its "None", which nobody could repeat, is 1234 too
   Json generation_kwargs = Json::object();  // of --gen-kwargs
@@ -55,5 +65,10 @@ struct ResolvedOptions {
 
 // Checks what can be checked before any file is read. FAILS: kUsage naming the option, the value and the remedy.
 ResolvedOptions resolve(const EvalOptions& options);
+
+// What the harness's comma lists of settings say: key=value,key=value with values as it reads them (true/false in any
+// case, numbers, Python literals, else text; commas inside brackets and quotes belong to a value), or one JSON object.
+// FAILS: kUsage naming the option.
+Json parse_key_values(const std::string& text, const std::string& option);
 
 }  // namespace evalmpi::eval
