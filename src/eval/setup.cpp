@@ -47,6 +47,9 @@ Setup make_setup(const EvalOptions& options) {
       fail(ExitCode::kUsage, "--samples: {} is not among the tasks of this run", name);
     }
   }
+  if (options.predict_only) {
+    for (task::TaskConfig& config : setup.selection.tasks) config.metrics = {{"bypass", "bypass", true, Json::object()}};
+  }
   setup.task_options.limit = options.limit;
   setup.task_options.fewshot_seed = setup.options.fewshot_seed.value_or(kUnseeded);
   return setup;
