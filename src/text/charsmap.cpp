@@ -100,18 +100,20 @@ std::string Charsmap::apply(std::string_view text) const {
   std::string out;
   out.reserve(text.size());
   const auto is_ascii = [&](size_t i) { return static_cast<unsigned char>(text[i]) < 0x80; };
+  size_t done = 0;  // what is before stands in `out`
   for (size_t at = 0; at < text.size();) {
     // An ASCII character joins nothing before another one, except in "\r\n".
     const bool alone = is_ascii(at) && (at + 1 == text.size() || is_ascii(at + 1)) && text[at] != '\r';
     if (alone && plain_[static_cast<unsigned char>(text[at])]) {
-      out.push_back(text[at++]);
+      ++at;
       continue;
     }
     const size_t end = alone ? at + 1 : cluster_end(text, at);
+    out += text.substr(done, at - done);
     append_cluster(text.substr(at, end - at), &out);
-    at = end;
+    at = done = end;
   }
-  return out;
+  return out += text.substr(done);
 }
 
 }  // namespace evalmpi::text

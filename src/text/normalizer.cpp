@@ -18,6 +18,10 @@ namespace {
 using Step = Normalizer::Step;
 using Steps = std::vector<Step>;
 
+bool is_ascii(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0x80) != 0; });
+}
+
 // Below it takes_no_part() is false.
 constexpr char32_t kFirstUnnormalized = 0x7FD;
 
@@ -31,6 +35,10 @@ std::string normalize_as_reference(std::string_view text, NormalForm form) {
   size_t done = 0;
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;
+    if (static_cast<unsigned char>(text[at]) < 0x80) {
+      ++at;
+      continue;
+    }
     const char32_t c = next_code_point(text, &at);
     if (c < kFirstUnnormalized || !takes_no_part(c)) continue;
     out += normalize(text.substr(done, begin - done), form);
@@ -45,18 +53,41 @@ void read_form(const Component&, Steps* steps) {
   steps->push_back({[](std::string_view text) { return normalize_as_reference(text, kForm); }, true});
 }
 
-// Character by character: the final sigma is not treated apart.
-std::string lower_each(std::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const char32_t c = next_code_point(text, &at);
-    append_utf8(&out, c == 0x130 ? U'i' : added_lower(to_lower(c)));
-    if (c == 0x130) append_utf8(&out, 0x307);
+// Rewrites each character by itself: rule(c, &out) appends what it becomes. What ASCII becomes, at most one character
+// each, is looked up.
+template <typename Rule>
+auto each_character(Rule rule) {
+  std::array<char, 128> ascii{};
+  std::array<uint8_t, 128> kept{};
+  for (char32_t c = 0; c < ascii.size(); ++c) {
+    std::string out;
+    rule(c, &out);
+    kept[c] = static_cast<uint8_t>(out.size());
+    if (!out.empty()) ascii[c] = out[0];
   }
-  return out;
+  return [rule, ascii, kept](std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    for (size_t at = 0; at < text.size();) {
+      const auto byte = static_cast<unsigned char>(text[at]);
+      if (byte >= ascii.size()) {
+        rule(next_code_point(text, &at), &out);
+        continue;
+      }
+      if (kept[byte] != 0) out.push_back(ascii[byte]);
+      ++at;
+    }
+    return out;
+  };
 }
 
-void read_lowercase(const Component&, Steps* steps) { steps->push_back({lower_each}); }
+// The final sigma is not treated apart.
+void append_lower(char32_t c, std::string* out) {
+  append_utf8(out, c == 0x130 ? U'i' : added_lower(to_lower(c)));
+  if (c == 0x130) append_utf8(out, 0x307);
+}
+
+void read_lowercase(const Component&, Steps* steps) { steps->push_back({each_character(append_lower)}); }
 
 void read_replace(const Component& component, Steps* steps) {
   steps->push_back({[pattern = std::make_shared<TextPattern>(component), content = component.required_text("content")](
@@ -87,40 +118,24 @@ void read_strip(const Component& component, Steps* steps) {
   }});
 }
 
-// The characters for which `wanted` holds.
-template <typename Predicate>
-std::string keep_characters(std::string_view text, Predicate wanted) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    if (wanted(next_code_point(text, &at))) out += text.substr(begin, at - begin);
-  }
-  return out;
+void append_without_marks(char32_t c, std::string* out) {
+  if (!is_combining_mark(c)) append_utf8(out, c);
 }
 
 void read_strip_accents(const Component&, Steps* steps) {
-  const auto strip = [](std::string_view text) {
-    return keep_characters(text, [](char32_t c) { return !is_combining_mark(c); });
-  };
-  steps->push_back({strip, true});
+  steps->push_back({each_character(append_without_marks), true});
 }
 
 // SentencePiece's nmt rules: control characters vanish, other kinds of space become spaces.
-std::string clean_as_nmt(std::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const char32_t c = next_code_point(text, &at);
-    const bool removed =
-        (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
-    const bool space = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
-                       (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
-                       c == 0xFFFD;
-    if (!removed) append_utf8(&out, space ? U' ' : c);
-  }
-  return out;
+void append_as_nmt(char32_t c, std::string* out) {
+  const bool removed =
+      (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+  const bool space = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+                     c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+  if (!removed) append_utf8(out, space ? U' ' : c);
 }
 
-void read_nmt(const Component&, Steps* steps) { steps->push_back({clean_as_nmt}); }
+void read_nmt(const Component&, Steps* steps) { steps->push_back({each_character(append_as_nmt)}); }
 
 void read_byte_level(const Component&, Steps* steps) {
   steps->push_back({[](std::string_view text) {
@@ -137,16 +152,11 @@ void read_precompiled(const Component& component, Steps* steps) {
                         std::string_view text) { return map->apply(text); }});
 }
 
-std::string clean_as_bert(std::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const char32_t c = next_code_point(text, &at);
-    if (!is_cleaned_away(c)) append_utf8(&out, is_white_space(c) ? U' ' : c);
-  }
-  return out;
+void append_as_bert(char32_t c, std::string* out) {
+  if (!is_cleaned_away(c)) append_utf8(out, is_white_space(c) ? U' ' : c);
 }
 
-std::string space_around_chinese(std::string_view text) {
+void append_spaced_chinese(char32_t c, std::string* out) {
   struct Block {
     char32_t first;
     char32_t last;
@@ -160,30 +170,27 @@ std::string space_around_chinese(std::string_view text) {
                                              {0x2B920, 0x2CEAF},
                                              {0xF900, 0xFAFF},
                                              {0x2F800, 0x2FA1F}}};
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const char32_t c = next_code_point(text, &at);
-    const bool chinese = std::any_of(kBlocks.begin(), kBlocks.end(),
-                                     [&](const Block& block) { return c >= block.first && c <= block.last; });
-    if (chinese) out += ' ';
-    append_utf8(&out, c);
-    if (chinese) out += ' ';
-  }
-  return out;
+  const bool chinese = std::any_of(kBlocks.begin(), kBlocks.end(),
+                                   [&](const Block& block) { return c >= block.first && c <= block.last; });
+  if (chinese) *out += ' ';
+  append_utf8(out, c);
+  if (chinese) *out += ' ';
 }
 
 void read_bert(const Component& component, Steps* steps) {
   const bool lowers = component.boolean("lowercase", true);
-  if (component.boolean("clean_text", true)) steps->push_back({clean_as_bert});
-  if (component.boolean("handle_chinese_chars", true)) steps->push_back({space_around_chinese, true});
+  if (component.boolean("clean_text", true)) steps->push_back({each_character(append_as_bert)});
+  if (component.boolean("handle_chinese_chars", true)) steps->push_back({each_character(append_spaced_chinese), true});
   if (component.boolean("strip_accents", lowers)) {
-    const auto strip = [](std::string_view text) {
-      return keep_characters(normalize_as_reference(text, NormalForm::kNfd),
-                             [](char32_t c) { return !is_nonspacing_mark(c); });
+    const auto append = [](char32_t c, std::string* out) {
+      if (!is_nonspacing_mark(c)) append_utf8(out, c);
     };
-    steps->push_back({strip, true});
+    steps->push_back({[strip = each_character(append)](std::string_view text) {
+                        return strip(normalize_as_reference(text, NormalForm::kNfd));
+                      },
+                      true});
   }
-  if (lowers) steps->push_back({lower_each});
+  if (lowers) steps->push_back({each_character(append_lower)});
 }
 
 void read_sequence(const Component& component, Steps* steps) {
@@ -225,14 +232,15 @@ Normalizer Normalizer::parse(const Json& json, const std::string& where) {
 
 std::string Normalizer::apply(std::string_view text) const {
   std::string out(text);
-  for (const Step& step : steps_) out = step.apply(out);
+  bool ascii = is_ascii(out);
+  for (const Step& step : steps_) {
+    if (ascii && step.keeps_ascii) continue;
+    out = step.apply(out);
+    ascii = is_ascii(out);
+  }
   return out;
 }
 
-bool Normalizer::leaves(std::string_view text) const {
-  if (steps_.empty()) return true;
-  return keeps_ascii_ &&
-         std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
+bool Normalizer::leaves(std::string_view text) const { return steps_.empty() || (keeps_ascii_ && is_ascii(text)); }
 
 }  // namespace evalmpi::text

@@ -8,34 +8,39 @@
 
 namespace evalmpi::text {
 
-// Remembers the ids of short words: prompts repeat few words many times. Direct-mapped, so it never grows; a word
-// that does not fit a slot is not kept.
+// Remembers the ids of short pieces of text: prompts repeat few words many times. Direct-mapped, so it never grows; a
+// piece that does not fit a slot is not kept. `stage` says how far a piece had come when it was looked up, since the
+// same bytes may become other ids from there.
 class PieceCache {
  public:
-  static constexpr size_t kMaxBytes = 16;
-  static constexpr size_t kMaxIds = 3;
+  static constexpr size_t kMaxBytes = 24;
+  static constexpr size_t kMaxIds = 9;
+  static constexpr size_t kMaxStages = 256;
 
-  struct Slot {
-    uint64_t low = 0;
-    uint64_t high = 0;
+  struct alignas(64) Slot {
+    std::array<uint64_t, 3> key{};
     std::array<int32_t, kMaxIds> ids{};
     uint8_t bytes = 0;  // 0: empty
+    uint8_t stage = 0;
     uint8_t count = 0;
   };
 
   PieceCache() : slots_(kSlots) {}
 
-  // The slot of a word of 1 to kMaxBytes bytes, and whether it holds that word; otherwise it may be filled with fill().
-  Slot* find(std::string_view word, bool* hit) {
-    const Slot wanted = key_of(word);
-    uint64_t mixed = (wanted.low ^ wanted.bytes) * 0x9E3779B97F4A7C15ULL;
-    mixed = (mixed ^ (mixed >> 32) ^ wanted.high) * 0xD6E8FEB86659FD93ULL;
+  // The slot of a piece of 1 to kMaxBytes bytes, and whether it holds that piece; otherwise it may be filled with
+  // fill().
+  Slot* find(std::string_view piece, uint8_t stage, bool* hit) {
+    const std::array<uint64_t, 3> key = key_of(piece);
+    uint64_t mixed = (key[0] ^ piece.size() ^ (uint64_t{stage} << 8)) * 0x9E3779B97F4A7C15ULL;
+    mixed = (mixed ^ (mixed >> 32) ^ key[1] ^ (key[2] << 1)) * 0xD6E8FEB86659FD93ULL;
     Slot* slot = &slots_[(mixed >> 40) & (kSlots - 1)];
-    *hit = slot->low == wanted.low && slot->high == wanted.high && slot->bytes == wanted.bytes;
+    *hit = slot->key == key && slot->bytes == piece.size() && slot->stage == stage;
     return slot;
   }
-  static void fill(Slot* slot, std::string_view word, const int32_t* ids, size_t count) {
-    *slot = key_of(word);
+  static void fill(Slot* slot, std::string_view piece, uint8_t stage, const int32_t* ids, size_t count) {
+    slot->key = key_of(piece);
+    slot->bytes = static_cast<uint8_t>(piece.size());
+    slot->stage = stage;
     slot->count = static_cast<uint8_t>(count);
     std::memcpy(slot->ids.data(), ids, count * sizeof(int32_t));
   }
@@ -43,28 +48,21 @@ class PieceCache {
  private:
   static constexpr size_t kSlots = size_t{1} << 16;
 
-  // Two overlapping loads hold every byte of the word; with its length they determine it.
-  static Slot key_of(std::string_view word) {
-    const auto load = [&](size_t at, size_t size) {
-      uint64_t value = 0;
-      if (size == 8) {
-        std::memcpy(&value, word.data() + at, 8);
-      } else {
-        std::memcpy(&value, word.data() + at, 4);
-      }
-      return value;
-    };
-    Slot key;
-    key.bytes = static_cast<uint8_t>(word.size());
-    if (word.size() >= 8) {
-      key.low = load(0, 8);
-      key.high = load(word.size() - 8, 8);
-    } else if (word.size() >= 4) {
-      key.low = load(0, 4) | (load(word.size() - 4, 4) << 32);
-    } else {
-      for (const char c : word) key.low = (key.low << 8) | static_cast<unsigned char>(c);
-    }
-    return key;
+  template <typename Word>
+  static uint64_t load(std::string_view piece, size_t at) {
+    Word value = 0;
+    std::memcpy(&value, piece.data() + at, sizeof value);
+    return value;
+  }
+  // Overlapping loads hold every byte of the piece; with its length they determine it.
+  static std::array<uint64_t, 3> key_of(std::string_view piece) {
+    const size_t bytes = piece.size();
+    if (bytes > 16) return {load<uint64_t>(piece, 0), load<uint64_t>(piece, bytes - 8), load<uint64_t>(piece, 8)};
+    if (bytes >= 8) return {load<uint64_t>(piece, 0), load<uint64_t>(piece, bytes - 8), 0};
+    if (bytes >= 4) return {load<uint32_t>(piece, 0) | (load<uint32_t>(piece, bytes - 4) << 32), 0, 0};
+    uint64_t low = 0;
+    for (const char c : piece) low = (low << 8) | static_cast<unsigned char>(c);
+    return {low, 0, 0};
   }
 
   std::vector<Slot> slots_;

@@ -14,6 +14,8 @@ namespace {
 
 using Step = PreTokenizer::Step;
 
+constexpr size_t kMaxSteps = 100;
+
 // What a component becomes: its steps, and whether a mapping to ByteLevel's alphabet has to follow them.
 struct Plan {
   std::vector<Step> steps;
@@ -25,7 +27,7 @@ struct Plan {
 void read_component(const Component& component, Plan* plan);
 
 void emit(const Piece& piece, size_t begin, size_t end, Pieces* pieces) {
-  if (begin < end) pieces->spare.push_back({piece.text.substr(begin, end - begin), piece.at_start && begin == 0});
+  if (begin < end) pieces->list.push_back({piece.text.substr(begin, end - begin), piece.at_start && begin == 0});
 }
 
 // A stretch of text that matched a pattern, or the text between two matches.
@@ -95,41 +97,58 @@ const BehaviorRow& behavior_of(const Component& component, std::string_view fall
   component.refuse("behavior", fmt::format("'{}' is not known", name));
 }
 
-// Cuts by `find`, which lists what matches; `invert` takes what does not.
+// Calls visit for every stretch between the ranges that find(text, visit) gives, and for these.
+template <typename Find, typename Visit>
+void for_each_stretch(const Find& find, std::string_view text, bool invert, Visit visit) {
+  size_t done = 0;
+  find(text, [&](const ByteRange& range) {
+    if (done < range.begin) visit(Stretch{done, range.begin, invert});
+    visit(Stretch{range.begin, range.end, !invert});
+    done = range.end;
+  });
+  if (done < text.size()) visit(Stretch{done, text.size(), invert});
+}
+
+// Cuts by `find`, which gives what matches; `invert` takes what does not.
 template <typename Find>
 Step split_step(Find find, Behavior behavior, bool invert) {
+  if (behavior == isolate || behavior == remove_matches) {
+    const bool keeps = behavior == isolate;
+    return [find = std::move(find), keeps, invert](const Piece& piece, Pieces* pieces) {
+      for_each_stretch(find, piece.text, invert, [&](const Stretch& stretch) {
+        if (keeps || !stretch.match) emit(piece, stretch.begin, stretch.end, pieces);
+      });
+    };
+  }
   return [find = std::move(find), behavior, invert](const Piece& piece, Pieces* pieces) {
-    std::vector<ByteRange> found;
-    find(piece.text, &found);
-    std::vector<Stretch> stretches;
-    size_t done = 0;
-    for (const ByteRange& range : found) {
-      if (done < range.begin) stretches.push_back({done, range.begin, invert});
-      stretches.push_back({range.begin, range.end, !invert});
-      done = range.end;
-    }
-    if (done < piece.text.size()) stretches.push_back({done, piece.text.size(), invert});
-    std::vector<Stretch> words;
+    thread_local std::vector<Stretch> stretches;
+    thread_local std::vector<Stretch> words;
+    stretches.clear();
+    words.clear();
+    for_each_stretch(find, piece.text, invert, [&](const Stretch& stretch) { stretches.push_back(stretch); });
     behavior(stretches, &words);
     for (const Stretch& word : words) emit(piece, word.begin, word.end, pieces);
   };
 }
 
-// Lists the characters for which `wanted` holds.
+// Gives the characters for which `wanted` holds.
 template <typename Predicate>
 auto find_characters(Predicate wanted) {
-  return [wanted](std::string_view text, std::vector<ByteRange>* found) {
+  std::array<bool, 128> ascii{};
+  for (char32_t c = 0; c < ascii.size(); ++c) ascii[c] = wanted(c);
+  return [wanted, ascii](std::string_view text, auto visit) {
     for (size_t at = 0; at < text.size();) {
       const size_t begin = at;
-      if (wanted(next_code_point(text, &at))) found->push_back({begin, at});
+      const auto byte = static_cast<unsigned char>(text[at]);
+      if (byte < 0x80 ? ascii[text[at++]] : wanted(next_code_point(text, &at))) visit(ByteRange{begin, at});
     }
   };
 }
 
 auto find_string(std::string wanted) {
-  return [wanted = std::move(wanted)](std::string_view text, std::vector<ByteRange>* found) {
+  return [wanted = std::move(wanted)](std::string_view text, auto visit) {
     for (size_t at = text.find(wanted); at != std::string_view::npos; at = text.find(wanted, at + wanted.size()))
-      found->push_back({at, at + wanted.size()});
+      visit(ByteRange{at, at + wanted.size()});
   };
 }
 
@@ -146,7 +165,7 @@ Step word_step(WordEnd word_end) {
 Step prepend_step(std::string prefix, bool only_at_start) {
   return [prefix = std::move(prefix), only_at_start](const Piece& piece, Pieces* pieces) {
     const bool wanted = !piece.text.starts_with(prefix) && (piece.at_start || !only_at_start);
-    pieces->spare.push_back({wanted ? pieces->keep(prefix + std::string(piece.text)) : piece.text, piece.at_start});
+    pieces->list.push_back({wanted ? pieces->keep(prefix + std::string(piece.text)) : piece.text, piece.at_start});
   };
 }
 
@@ -167,9 +186,8 @@ void read_split(const Component& component, Plan* plan) {
     plan->steps.push_back(word_step(word_end));
     return;
   }
-  plan->steps.push_back(
-      split_step([pattern](std::string_view text, std::vector<ByteRange>* found) { pattern->find_all(text, found); },
-                 behavior.apply, invert));
+  plan->steps.push_back(split_step([pattern](std::string_view text, auto visit) { pattern->for_each(text, visit); },
+                                   behavior.apply, invert));
 }
 
 void read_digits(const Component& component, Plan* plan) {
@@ -240,7 +258,7 @@ void read_metaspace(const Component& component, Plan* plan) {
   plan->steps.push_back([mark](const Piece& piece, Pieces* pieces) {
     std::string out;
     for (const char c : piece.text) c == ' ' ? out += mark : out += c;
-    pieces->spare.push_back({pieces->keep(std::move(out)), piece.at_start});
+    pieces->list.push_back({pieces->keep(std::move(out)), piece.at_start});
   });
   if (scheme != "never") plan->steps.push_back(prepend_step(mark, scheme == "first"));
   if (!component.boolean("split", true)) return;
@@ -277,7 +295,7 @@ void read_component(const Component& component, Plan* plan) {
     plan->steps.push_back([](const Piece& piece, Pieces* pieces) {
       std::string characters;
       append_byte_characters(piece.text, &characters);
-      pieces->spare.push_back({pieces->keep(std::move(characters)), piece.at_start});
+      pieces->list.push_back({pieces->keep(std::move(characters)), piece.at_start});
     });
     plan->bytes_pending = false;
   }
@@ -292,17 +310,11 @@ PreTokenizer PreTokenizer::parse(const Json& json, const std::string& where, boo
   plan.prefix_space = add_prefix_space;
   if (!json.is_null()) read_component(Component(json, where), &plan);
   PreTokenizer out;
+  if (plan.steps.size() > kMaxSteps)
+    fail(ExitCode::kBadInput, "{}: has {} steps; at most {} are supported", where, plan.steps.size(), kMaxSteps);
   out.steps_ = std::move(plan.steps);
   out.ends_in_bytes_ = plan.bytes_pending;
   return out;
-}
-
-void PreTokenizer::apply(Pieces* pieces) const {
-  for (const Step& step : steps_) {
-    pieces->spare.clear();
-    for (const Piece& piece : pieces->list) step(piece, pieces);
-    std::swap(pieces->list, pieces->spare);
-  }
 }
 
 }  // namespace evalmpi::text

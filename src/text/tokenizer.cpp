@@ -15,20 +15,21 @@
 namespace evalmpi::text {
 namespace {
 
-// This thread's cache for a tokenizer; the least recently created of a few gives way.
-PieceCache& thread_cache(uint64_t instance) {
+// This thread's scratch for a tokenizer; the least recently created of a few gives way.
+EncodeScratch& thread_scratch(const Tokenizer::Impl& impl) {
   struct Entry {
     uint64_t instance = 0;
-    std::unique_ptr<PieceCache> cache;
+    std::unique_ptr<EncodeScratch> scratch;
   };
   thread_local std::array<Entry, 4> entries;
   thread_local size_t next = 0;
   for (Entry& entry : entries) {
-    if (entry.instance == instance) return *entry.cache;
+    if (entry.instance == impl.instance) return *entry.scratch;
   }
   Entry& entry = entries[next++ % entries.size()];
-  entry = {instance, std::make_unique<PieceCache>()};
-  return *entry.cache;
+  entry = {impl.instance, std::make_unique<EncodeScratch>()};
+  entry.scratch->of_step.resize(impl.pre_tokenizer.step_count());
+  return *entry.scratch;
 }
 
 // The added tokens of tokenizer.json by the ids given there.
@@ -168,26 +169,45 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model_folder, const Token
   return Tokenizer(std::move(impl));
 }
 
-void Tokenizer::Impl::encode_word(std::string_view word, PieceCache* cache, std::vector<int32_t>* ids) const {
+void Tokenizer::Impl::encode_word(std::string_view word, std::vector<int32_t>* ids) const {
+  if (!pre_tokenizer.ends_in_bytes()) return model.encode(word, ids);
+  thread_local std::string characters;
+  characters.clear();
+  append_byte_characters(word, &characters);
+  model.encode(characters, ids);
+}
+
+void Tokenizer::Impl::encode_piece(const Piece& piece, size_t step, EncodeScratch* scratch,
+                                   std::vector<int32_t>* ids) const {
+  const auto stage = static_cast<uint8_t>(2 * step + (piece.at_start ? 1 : 0));
   PieceCache::Slot* slot = nullptr;
-  if (word.size() <= PieceCache::kMaxBytes) {
+  if (piece.text.size() <= PieceCache::kMaxBytes) {
     bool hit = false;
-    slot = cache->find(word, &hit);
+    slot = scratch->cache.find(piece.text, stage, &hit);
     if (hit) {
-      for (size_t i = 0; i < slot->count; ++i) ids->push_back(slot->ids[i]);
+      ids->insert(ids->end(), slot->ids.begin(), slot->ids.begin() + slot->count);
       return;
     }
   }
   const size_t before = ids->size();
-  if (pre_tokenizer.ends_in_bytes()) {
-    std::string characters;
-    append_byte_characters(word, &characters);
-    model.encode(characters, ids);
+  if (step < pre_tokenizer.step_count()) {
+    Pieces& pieces = scratch->of_step[step];
+    pieces.clear();
+    pre_tokenizer.apply_step(step, piece, &pieces);
+    for (const Piece& part : pieces.list) encode_piece(part, step + 1, scratch, ids);
+  } else if (model.cuts_before_marks() && !pre_tokenizer.ends_in_bytes() &&
+             end_before_mark(piece.text) < piece.text.size()) {
+    for (std::string_view rest = piece.text; !rest.empty();) {
+      const size_t end = end_before_mark(rest);
+      encode_piece({rest.substr(0, end), false}, step, scratch, ids);
+      rest.remove_prefix(end);
+    }
   } else {
-    model.encode(word, ids);
+    encode_word(piece.text, ids);
   }
   const size_t count = ids->size() - before;
-  if (slot != nullptr && count <= PieceCache::kMaxIds) PieceCache::fill(slot, word, ids->data() + before, count);
+  if (slot != nullptr && count <= PieceCache::kMaxIds)
+    PieceCache::fill(slot, piece.text, stage, ids->data() + before, count);
 }
 
 // `text` holds no added token that is matched before the normalizer.
@@ -199,26 +219,14 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool at_start, std::vec
   }
   std::vector<TextPart> parts;
   added.split(text, true, &parts);
-  Pieces pieces;
-  PieceCache& cache = thread_cache(instance);
-  const bool cuts = model.cuts_before_marks() && !pre_tokenizer.ends_in_bytes();
+  EncodeScratch& scratch = thread_scratch(*this);
   for (const TextPart& part : parts) {
     if (part.id >= 0) {
       ids->push_back(part.id);
       continue;
     }
-    pieces.storage.clear();
-    pieces.list.assign(1, {text.substr(part.begin, part.end - part.begin), at_start && part.begin == 0});
-    pre_tokenizer.apply(&pieces);
-    for (const Piece& word : pieces.list) {
-      std::string_view rest = word.text;
-      while (cuts && !rest.empty()) {
-        const size_t end = end_before_mark(rest);
-        encode_word(rest.substr(0, end), &cache, ids);
-        rest.remove_prefix(end);
-      }
-      if (!rest.empty()) encode_word(rest, &cache, ids);
-    }
+    const Piece piece = {text.substr(part.begin, part.end - part.begin), at_start && part.begin == 0};
+    encode_piece(piece, 0, &scratch, ids);
   }
 }
 

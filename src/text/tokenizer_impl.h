@@ -16,6 +16,12 @@
 
 namespace evalmpi::text {
 
+// What a thread keeps for one tokenizer: its cache, and the output of each step of the pre-tokenizer.
+struct EncodeScratch {
+  PieceCache cache;
+  std::deque<Pieces> of_step;
+};
+
 struct Tokenizer::Impl {
   explicit Impl(ModelFile model_file, const std::string& where) : model(std::move(model_file), where) {}
 
@@ -39,7 +45,9 @@ struct Tokenizer::Impl {
   // Whether decode(skip_special_tokens) leaves the id out.
   bool skips(int32_t id, bool skip_special_tokens) const;
 
-  void encode_word(std::string_view word, PieceCache* cache, std::vector<int32_t>* ids) const;
+  // Takes a piece from before the pre-tokenizer's step `step` (step_count(): a word) to ids.
+  void encode_piece(const Piece& piece, size_t step, EncodeScratch* scratch, std::vector<int32_t>* ids) const;
+  void encode_word(std::string_view word, std::vector<int32_t>* ids) const;
   void encode_text(std::string_view text, bool at_start, std::vector<int32_t>* ids) const;
 };
 

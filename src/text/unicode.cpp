@@ -216,7 +216,7 @@ bool is_word(char32_t c) {
   const bool circled_letter = (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
                               (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
   return is_letter(c) || is_mark(c) || kind == UTF8PROC_CATEGORY_ND || kind == UTF8PROC_CATEGORY_NL ||
-         kind == UTF8PROC_CATEGORY_PC || circled_letter || c == 0x200C || c == 0x200D;
+         kind == UTF8PROC_CATEGORY_PC || is_added_digit(c) || circled_letter || c == 0x200C || c == 0x200D;
 }
 
 char32_t to_lower(char32_t c) { return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))); }

@@ -136,6 +136,10 @@ std::string_view added_ranges(std::string_view category) {
 
 bool is_added_letter(char32_t code_point) { return contains(kL, code_point); }
 bool is_added_number(char32_t code_point) { return contains(kN, code_point); }
+// Of the added numbers only Kaktovik's are no decimal digits.
+bool is_added_digit(char32_t code_point) {
+  return is_added_number(code_point) && !(code_point >= 0x1D2C0 && code_point <= 0x1D2D3);
+}
 bool is_added_punctuation(char32_t code_point) { return contains(kP, code_point); }
 bool is_added_mark(char32_t code_point) { return contains(kM, code_point); }
 

@@ -13,6 +13,7 @@ std::string_view added_ranges(std::string_view category);
 
 bool is_added_letter(char32_t code_point);
 bool is_added_number(char32_t code_point);
+bool is_added_digit(char32_t code_point);  // Nd
 bool is_added_punctuation(char32_t code_point);
 bool is_added_mark(char32_t code_point);
 

@@ -162,12 +162,17 @@ TEST(Tokenizer, ReadsVocabularyAndMerges) {
   EXPECT_NE(message_of([&] { Tokenizer::load(folder.path()); }).find("merges.txt:3"), std::string::npos);
 }
 
-// The hand-written matchers against the regular expressions: a group around a pattern hides it from them.
+// Patterns matched by hand or by classes against PCRE2: an assertion that always holds hides them from both.
 TEST(Tokenizer, KnownPatternsSplitAsTheirRegularExpressions) {
   const std::vector<std::string> patterns = {
       R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+      R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+      R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s*[\r\n]|\s+(?!\S)|\s+)",
+      R"(\s?\p{L}+)",
+      R"([a-z]{2}(?:[.!]|'s?)?\s*(?=\p{L})|\p{N}{2,}|[^\s\p{L}\p{N}]+\s)",
+      "[\r\n]"};
   std::vector<std::string> texts;
   const std::vector<std::string> parts = {" ",      " ",      "\n",     "\r",     "\t",         "'",      "s",
                                           "S",      "ll",     "rE",     "\u017f", "a",          "Z",      "1",
@@ -199,7 +204,7 @@ TEST(Tokenizer, KnownPatternsSplitAsTheirRegularExpressions) {
                      Json::object());
     };
     const Tokenizer by_hand = make(pattern);
-    const Tokenizer by_regex = make("(?:" + pattern + ")");
+    const Tokenizer by_regex = make("(?:" + pattern + ")(?<=)");
     for (const std::string& text : texts) ASSERT_EQ(by_hand.encode(text, false), by_regex.encode(text, false)) << text;
   }
 }

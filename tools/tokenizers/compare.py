@@ -4,10 +4,12 @@ for the folders named: ids with and without special tokens, decoded text with an
 
   python compare.py --program BUILD/tools/evalmpi_encode_texts [--texts 20000] [--kinds llama3_like,t5] [--folder DIR]...
   python compare.py --program ... --time FEW_SHOT_TEXT_FILE      also MB per second of processor time, both on one thread
+  python compare.py --program ... --train TEXT_FILE --vocabulary 20000    the kinds trained on that text, as large as in use
 
 Needs transformers 4.57.6 and tokenizers 0.22; make the program with `ninja evalmpi_encode_texts`."""
 
 import argparse
+import functools
 import os
 import pathlib
 import random
@@ -22,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures")
 
 import make_tokenizer_fixtures  # noqa: E402
 import tokenizer_kinds  # noqa: E402
+from tokenizers import trainers  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
 CODE = ["def f(x):\n    return x**2\n", "for(int i=0;i<n;++i){a[i]+=b->c;}", "SELECT * FROM t WHERE a<>'b';", "#include <vector>\n", "fn main() -> Result<(), E> {",
@@ -168,6 +171,15 @@ def time_both(name, folder, program, path, rounds=5):
           f"tokenizers {size / min(theirs):.1f} MB/s", flush=True)
 
 
+def train_on(path, vocabulary):
+    """The kinds are made from the lines of this text and with so many tokens."""
+    lines = pathlib.Path(path).read_text().replace("\x1e", "\n").splitlines(keepends=True)
+    make_tokenizer_fixtures.corpus = tokenizer_kinds.corpus = lambda: iter(lines)
+    for name in ("BpeTrainer", "WordPieceTrainer", "WordLevelTrainer", "UnigramTrainer"):
+        make = functools.partial(lambda trainer, **keys: trainer(**{**keys, "vocab_size": vocabulary}), getattr(trainers, name))
+        setattr(trainers, name, make)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
@@ -175,9 +187,13 @@ def main():
     parser.add_argument("--kinds", default="all")
     parser.add_argument("--folder", action="append", default=[])
     parser.add_argument("--time")
+    parser.add_argument("--train", help="train the kinds on this text")
+    parser.add_argument("--vocabulary", type=int, default=20000, help="with --train")
     parser.add_argument("--show", type=int, default=3, help="how many differences to print for each tokenizer")
     parser.add_argument("--keep", help="write the tokenizers of the kinds here and reuse those that are there")
     given = parser.parse_args()
+    if given.train:
+        train_on(given.train, given.vocabulary)
     kinds = [make for make in tokenizer_kinds.KINDS if given.kinds == "all" or make.__name__ in given.kinds.split(",")]
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(given.keep or scratch)
