@@ -6,8 +6,8 @@
 
 #include "csv_number.h"
 #include "evalmpi/base/error.h"
-#include "evalmpi/base/file.h"
 #include "evalmpi/data/readers.h"
+#include "file_text.h"
 
 namespace evalmpi::data {
 namespace {
@@ -31,6 +31,7 @@ class CsvParser {
     for (;;) {
       if (position_ >= text_.size()) return false;
       record.line = line_;
+      const size_t start = position_;
       record.fields.clear();
       bool quoted = false;
       do {
@@ -38,6 +39,9 @@ class CsvParser {
         if (record.fields.size() > kMaxColumns)
           fail(ExitCode::kBadInput, "{}:{}: more than {} fields", name_, record.line, kMaxColumns);
       } while (pass_separator());
+      if (!is_utf8(text_.substr(start, position_ - start))) {
+        fail(ExitCode::kBadInput, "{}:{}: not valid UTF-8; convert the file", name_, record.line);
+      }
       pass_line_end();
       const bool is_blank =
           record.fields.size() == 1 && !quoted && record.fields[0].find_first_not_of(" \t") == std::string::npos;
@@ -67,7 +71,7 @@ class CsvParser {
     const size_t start = position_;
     while (position_ < text_.size() && text_[position_] != separator_ && text_[position_] != '\n' &&
            text_[position_] != '\r') {
-      ++position_;
+      if (++position_ - start > kMaxLineBytes) refuse_long(line_);
     }
     return field.append(text_, start, position_ - start);
   }
@@ -83,8 +87,14 @@ class CsvParser {
         ++line_;
       }
       field += c;
+      if (field.size() > kMaxLineBytes) refuse_long(first_line);
     }
     fail(ExitCode::kBadInput, "{}:{}: a quote is still open at the end of the file", name_, first_line);
+  }
+
+  [[noreturn]] void refuse_long(size_t line) const {
+    fail(ExitCode::kBadInput, "{}:{}: a field of more than {} bytes (a quote that is never closed?)", name_, line,
+         kMaxLineBytes);
   }
 
   std::string_view text_;
@@ -108,10 +118,10 @@ std::optional<bool> as_flag(const std::string& field) {
 }
 
 // The types pandas tries in turn for a whole column.
-enum class ColumnType { kNull, kInteger, kFloat, kFlag, kText };
+enum class ColumnType { kNull, kInteger, kUnsigned, kFloat, kFlag, kText };
 
 ColumnType type_of(const std::vector<Record>& records, size_t column) {
-  bool integers = true, floats = true, flags = true, missing = false, any = false;
+  bool integers = true, unsigned_ones = true, floats = true, flags = true, missing = false, any = false;
   for (const Record& record : records) {
     const std::string& field = record.fields[column];
     if (is_missing(field)) {
@@ -120,12 +130,14 @@ ColumnType type_of(const std::vector<Record>& records, size_t column) {
     }
     any = true;
     if (integers && !csv_integer(field)) integers = false;
+    if (!integers && unsigned_ones && !csv_unsigned(field)) unsigned_ones = false;
     if (!integers && floats && !csv_float(field)) floats = false;
     if (flags && !as_flag(field)) flags = false;
     if (!integers && !floats && !flags) return ColumnType::kText;
   }
   if (!any) return ColumnType::kNull;
   if (integers) return missing ? ColumnType::kFloat : ColumnType::kInteger;
+  if (unsigned_ones && !missing) return ColumnType::kUnsigned;
   if (floats) return ColumnType::kFloat;
   return flags ? ColumnType::kFlag : ColumnType::kText;
 }
@@ -135,6 +147,7 @@ Json value_of(std::string& field, ColumnType type) {
   switch (type) {
     case ColumnType::kNull: return nullptr;
     case ColumnType::kInteger: return *csv_integer(field);
+    case ColumnType::kUnsigned: return *csv_unsigned(field);
     case ColumnType::kFloat: {
       const double value = *csv_float(field);
       return std::isnan(value) ? Json() : Json(value);
@@ -166,13 +179,9 @@ std::vector<std::string> column_names(std::vector<std::string> header) {
 }  // namespace
 
 Table read_csv(const std::filesystem::path& file, const CsvOptions& options) {
-  const MappedFile mapped(file);
+  const FileText text(file);
   const std::string name = file.string();
-  std::string_view text = mapped.bytes();
-  if (text.size() > kMaxFileBytes)
-    fail(ExitCode::kBadInput, "{}: files above {} bytes are not read", name, kMaxFileBytes);
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  CsvParser parser(text, options.separator, name);
+  CsvParser parser(text.bytes(), options.separator, name);
   Table table;
   Record record;
   if (!options.column_names.empty()) {
@@ -184,20 +193,23 @@ Table read_csv(const std::filesystem::path& file, const CsvOptions& options) {
   }
   std::vector<Record> records;
   while (parser.next(record)) {
-    if (record.fields.size() != table.columns.size()) {
+    if (record.fields.size() > table.columns.size()) {
       fail(ExitCode::kBadInput, "{}:{}: {} fields, but the header has {}", name, record.line, record.fields.size(),
            table.columns.size());
     }
+    record.fields.resize(table.columns.size());  // what a short row lacks is missing
     records.push_back(std::move(record));
     if (records.size() * table.columns.size() > kMaxCells)
       fail(ExitCode::kBadInput, "{}: more than {} cells", name, kMaxCells);
   }
   std::vector<ColumnType> types;
   for (size_t c = 0; c < table.columns.size(); ++c) types.push_back(type_of(records, c));
+  table.rows.reserve(records.size());
   for (Record& fields : records) {
     Json row = Json::object();
     for (size_t c = 0; c < table.columns.size(); ++c) row[table.columns[c]] = value_of(fields.fields[c], types[c]);
     table.rows.push_back(std::move(row));
+    fields.fields = {};
   }
   return table;
 }

@@ -27,19 +27,24 @@ std::optional<double> word(std::string_view text) {
   return {};
 }
 
-}  // namespace
-
-std::optional<int64_t> csv_integer(const std::string& field) {
+template <typename Integer>
+std::optional<Integer> whole_number(const std::string& field) {
   std::string_view text = trimmed(field);
   if (text.starts_with('+')) {
     text.remove_prefix(1);
     if (text.starts_with('-')) return {};
   }
-  int64_t value = 0;
+  Integer value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return {};
   return value;
 }
+
+}  // namespace
+
+std::optional<int64_t> csv_integer(const std::string& field) { return whole_number<int64_t>(field); }
+
+std::optional<uint64_t> csv_unsigned(const std::string& field) { return whole_number<uint64_t>(field); }
 
 std::optional<double> csv_float(const std::string& field) {
   std::string_view text = trimmed(field);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "evalmpi/base/error.h"
+#include "file_text.h"
 
 namespace evalmpi::data {
 namespace {
@@ -14,9 +15,9 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxEntries = 1'000'000;
 constexpr size_t kMaxMatchSteps = 1'000'000;
 
-// The extensions that readers know, and the compressed ones that get a message.
-constexpr std::string_view kExtensions[] = {".parquet", ".jsonl", ".json", ".csv", ".tsv", ".ndjson", ".txt",
-                                            ".arrow",   ".gz",    ".zst",  ".bz2", ".xz",  ".zip"};
+// The extensions that readers know, and those of files that get a message.
+constexpr std::string_view kExtensions[] = {".parquet", ".arrow", ".jsonl",  ".json", ".csv",
+                                            ".tsv",     ".txt",   ".ndjson", ".xz",   ".zip"};
 
 // Matches one part of a path; `steps` bounds backtracking.
 bool part_matches(std::string_view pattern, std::string_view text, size_t& steps) {
@@ -177,9 +178,9 @@ std::vector<std::string> keyword_files(const std::vector<std::string>& files, co
   return out;
 }
 
-// The extension that counts: the last one, or the last two's first for compressed files.
+// The extension that counts: not that of a compression.
 std::string extension_of(const std::string& file) {
-  std::string extension = fs::path(file).extension().string();
+  std::string extension = without_compression(file).extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return std::tolower(c); });
   return extension;

@@ -1,7 +1,6 @@
 #include "evalmpi/data/dataset.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <set>
 
@@ -9,7 +8,9 @@
 #include "declared_types.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "evalmpi/base/hub_cache.h"
 #include "evalmpi/data/readers.h"
+#include "saved.h"
 
 namespace evalmpi::data {
 namespace {
@@ -26,15 +27,6 @@ bool is_format(const std::string& path) {
   return kFormats.contains(path);
 }
 
-// org/name or name, of the characters that the hub allows.
-bool is_hub_name(const std::string& path) {
-  if (path.empty() || path.starts_with('/') || path.ends_with('/') || path.find("..") != path.npos) return false;
-  const bool legal = std::all_of(path.begin(), path.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/';
-  });
-  return legal && std::count(path.begin(), path.end(), '/') <= 1;
-}
-
 std::string text_kwarg(const DatasetReference& reference, const char* key) {
   const auto found = reference.kwargs.find(key);
   if (found == reference.kwargs.end() || found->is_null()) return "";
@@ -44,14 +36,20 @@ std::string text_kwarg(const DatasetReference& reference, const char* key) {
 
 // Keyword arguments that change what is read are known here; others that only steer downloads are passed over.
 void check_kwargs(const DatasetReference& reference) {
-  static const std::set<std::string> kUsed = {"data_files", "data_dir",  "field",        "revision",
-                                              "sep",        "delimiter", "column_names", "names"};
+  static const std::set<std::string> kUsed = {"data_files", "data_dir",        "field",        "revision",
+                                              "sep",        "delimiter",       "column_names", "names",
+                                              "sample_by",  "keep_linebreaks", "encoding"};
   static const std::set<std::string> kWithoutEffect = {
-      "trust_remote_code", "streaming",       "token",          "download_mode", "cache_dir",
-      "verification_mode", "num_proc",        "keep_in_memory", "metadata",      "ignore_verifications",
-      "save_infos",        "storage_options", "encoding"};
+      "trust_remote_code", "streaming",      "token",    "download_mode",        "cache_dir",  "verification_mode",
+      "num_proc",          "keep_in_memory", "metadata", "ignore_verifications", "save_infos", "storage_options"};
   if (!reference.kwargs.is_object() && !reference.kwargs.is_null()) {
     fail(ExitCode::kBadInput, "dataset {}: dataset_kwargs is not a mapping", reference.path);
+  }
+  std::string encoding = text_kwarg(reference, "encoding");
+  std::erase(encoding, '-');
+  if (!encoding.empty() && encoding != "utf8" && encoding != "UTF8" && encoding != "utf8sig") {
+    fail(ExitCode::kBadInput, "dataset {}: dataset_kwargs.encoding: only UTF-8 is read; convert the files",
+         reference.path);
   }
   for (auto it = reference.kwargs.begin(); it != reference.kwargs.end(); ++it) {
     if (!kUsed.contains(it.key()) && !kWithoutEffect.contains(it.key())) {
@@ -60,66 +58,39 @@ void check_kwargs(const DatasetReference& reference) {
   }
 }
 
-std::vector<fs::path> hub_caches() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return value ? std::string(value) : std::string();
-  };
-  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
-    if (const std::string value = variable(name); !value.empty()) return {value};
-  }
-  if (const std::string value = variable("HF_HOME"); !value.empty()) return {fs::path(value) / "hub"};
-  if (const std::string value = variable("XDG_CACHE_HOME"); !value.empty())
-    return {fs::path(value) / "huggingface/hub"};
-  if (const std::string value = variable("HOME"); !value.empty()) return {fs::path(value) / ".cache/huggingface/hub"};
-  return {};
-}
-
-// The snapshot folder of a dataset in a hub cache, or nothing.
-std::optional<fs::path> snapshot_of(const fs::path& cache, const std::string& name, const std::string& revision) {
-  std::string folder = "datasets--" + name;
-  if (const size_t slash = folder.find('/'); slash != folder.npos) folder.replace(slash, 1, "--");
-  const fs::path repository = cache / folder;
-  const std::string wanted = revision.empty() ? "main" : revision;
-  if (wanted.find("..") != wanted.npos || wanted.starts_with('/')) return {};
-  if (is_folder(repository / "snapshots" / wanted)) return repository / "snapshots" / wanted;
-  std::error_code error;
-  if (!fs::is_regular_file(repository / "refs" / wanted, error)) return {};
-  std::string commit = read_file(repository / "refs" / wanted, 4096);
-  while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back()))) commit.pop_back();
-  const bool legal =
-      !commit.empty() && std::all_of(commit.begin(), commit.end(), [](unsigned char c) { return std::isalnum(c); });
-  if (!legal || !is_folder(repository / "snapshots" / commit)) return {};
-  return repository / "snapshots" / commit;
-}
-
-// The folder of the dataset `name`. FAILS: kMissingInput with all places searched.
-fs::path locate(const std::string& name, const DatasetReference& reference, const DataRoots& roots) {
+// Where a dataset may be: the first folder that exists, and all that were looked at.
+struct Place {
+  std::optional<fs::path> folder;
   std::vector<fs::path> searched;
-  const auto found = [&](const fs::path& place) {
-    searched.push_back(place);
-    return is_folder(place);
+};
+
+Place look_for(const std::string& name, const DatasetReference& reference, const DataRoots& roots) {
+  Place place;
+  const auto found = [&](const fs::path& folder) {
+    place.searched.push_back(folder);
+    if (is_folder(folder)) place.folder = folder;
+    return place.folder.has_value();
   };
   if (fs::path(name).is_absolute()) {
-    if (found(name)) return name;
-  } else {
-    if (!reference.base_dir.empty() && found(reference.base_dir / name)) return reference.base_dir / name;
-    if (found(fs::current_path() / name)) return fs::current_path() / name;
+    found(name);
+    return place;
   }
-  if (is_hub_name(name)) {
-    for (const fs::path& root : roots.roots) {
-      if (found(root / name)) return root / name;
-    }
-    for (const fs::path& cache : hub_caches()) {
-      if (const auto snapshot = snapshot_of(cache, name, text_kwarg(reference, "revision"))) return *snapshot;
-      searched.push_back(cache);
-    }
+  if (!reference.base_dir.empty() && found(reference.base_dir / name)) return place;
+  if (found(fs::current_path() / name) || !is_repository_id(name)) return place;
+  for (const fs::path& root : roots.roots) {
+    if (found(root / name)) return place;
   }
+  place.folder = cached_snapshot(RepositoryKind::kDataset, name, text_kwarg(reference, "revision"));
+  place.searched.push_back(hub_cache());
+  return place;
+}
+
+[[noreturn]] void fail_missing(const std::string& name, const std::vector<fs::path>& searched) {
   std::string places;
   for (const fs::path& place : searched) places += (places.empty() ? "" : ", ") + place.string();
   fail(ExitCode::kMissingInput,
        "dataset {} is not here (searched {}); give the folder above it with --data-root DIR, or fetch it with "
-       "`huggingface-cli download --repo-type dataset {}`",
+       "`evalmpi fetch --dataset {}`",
        name, places, name);
 }
 
@@ -146,48 +117,81 @@ Json without_urls(const Json& data_files, const DatasetReference& reference, con
     repository.kwargs["revision"] = name.substr(at + 1);
     name.resize(at);
   }
-  return (locate(name, repository, roots) / text.substr(end + 1)).string();
+  const Place place = look_for(name, repository, roots);
+  if (!place.folder) fail_missing(name, place.searched);
+  return (*place.folder / text.substr(end + 1)).string();
+}
+
+// The files that a format's data_files or data_dir name.
+DatasetConfig resolve_format(const DatasetReference& reference, const Json& data_files, const std::string& data_dir) {
+  const std::string where = "dataset " + reference.path;
+  if (data_files.is_null() && data_dir.empty()) {
+    fail(ExitCode::kBadInput, "{}: dataset_kwargs needs data_files or data_dir", where);
+  }
+  DatasetConfig config;
+  for (const fs::path& start : {reference.base_dir, fs::current_path()}) {
+    const fs::path base = start / data_dir;
+    if (!data_files.is_null()) {
+      config.splits = resolve_data_files(base, data_files, where);
+    } else if (is_folder(base)) {
+      config.splits = default_splits(base);
+    }
+    std::erase_if(config.splits, [](const SplitFiles& split) { return split.files.empty(); });
+    if (!config.splits.empty()) return config;
+  }
+  fail(ExitCode::kMissingInput, "{}: no file matches {} in {} or {}", where,
+       data_files.is_null() ? data_dir : data_files.dump(), reference.base_dir.string(), fs::current_path().string());
+}
+
+// The files of a dataset's folder.
+DatasetConfig resolve_folder(const fs::path& directory, const DatasetReference& reference, const Json& data_files,
+                             const std::string& data_dir) {
+  if (data_files.is_null() && data_dir.empty()) {
+    if (auto saved = saved_config(directory)) return *std::move(saved);
+    return read_config(directory, reference.name);
+  }
+  DatasetConfig config;
+  const fs::path base = data_dir.empty() ? directory : safe_path(directory, data_dir, true);
+  config.splits =
+      data_files.is_null() ? default_splits(base) : resolve_data_files(base, data_files, "dataset " + reference.path);
+  std::erase_if(config.splits, [](const SplitFiles& split) { return split.files.empty(); });
+  return config;
+}
+
+// Whether the folder holds the Python script that makes the dataset org/name.
+bool has_script(const fs::path& directory, const std::string& name) {
+  std::error_code error;
+  return fs::is_regular_file(directory / (name.substr(name.rfind('/') + 1) + ".py"), error);
 }
 
 // What a reference comes to: the splits with their files.
 DatasetConfig resolve(const DatasetReference& reference, const DataRoots& roots) {
   check_kwargs(reference);
-  const std::string where = "dataset " + reference.path;
+  const std::string& name = reference.path;
   const std::string data_dir = text_kwarg(reference, "data_dir");
   const Json data_files = without_urls(reference.kwargs.value("data_files", Json()), reference, roots);
-  DatasetConfig config;
-  if (is_format(reference.path)) {
-    if (data_files.is_null() && data_dir.empty()) {
-      fail(ExitCode::kBadInput, "{}: dataset_kwargs needs data_files or data_dir", where);
+  if (is_format(name)) return resolve_format(reference, data_files, data_dir);
+  Place place = look_for(name, reference, roots);
+  if (place.folder && !has_script(*place.folder, name)) {
+    DatasetConfig config = resolve_folder(*place.folder, reference, data_files, data_dir);
+    if (!config.splits.empty()) return config;
+  }
+  if (is_repository_id(name) && data_files.is_null() && data_dir.empty()) {
+    if (const auto exported = cached_snapshot(RepositoryKind::kDataset, name, "refs/convert/parquet")) {
+      return export_config(*exported, reference.name);
     }
-    for (const fs::path& start : {reference.base_dir, fs::current_path()}) {
-      const fs::path base = start / data_dir;
-      if (!data_files.is_null()) {
-        config.splits = resolve_data_files(base, data_files, where);
-      } else if (is_folder(base)) {
-        config.splits = default_splits(base);
-      }
-      std::erase_if(config.splits, [](const SplitFiles& split) { return split.files.empty(); });
-      if (!config.splits.empty()) return config;
-    }
-    fail(ExitCode::kMissingInput, "{}: no file matches {} in {} or {}", where,
-         data_files.is_null() ? data_dir : data_files.dump(), reference.base_dir.string(), fs::current_path().string());
+    if (const auto prepared = prepared_config(prepared_datasets_cache(), name, reference.name)) return *prepared;
+    place.searched.push_back(prepared_datasets_cache());
   }
-  const fs::path directory = locate(reference.path, reference, roots);
-  if (data_files.is_null() && data_dir.empty()) {
-    config = read_config(directory, reference.name);
-  } else {
-    const fs::path base = data_dir.empty() ? directory : safe_path(directory, data_dir, true);
-    config.splits = data_files.is_null() ? default_splits(base) : resolve_data_files(base, data_files, where);
-    std::erase_if(config.splits, [](const SplitFiles& split) { return split.files.empty(); });
-  }
-  if (config.splits.empty()) {
-    fail(ExitCode::kMissingInput,
-         "{}: {} holds no data files (Parquet, JSON, CSV, text or Arrow) for it; datasets made by a script cannot be "
-         "read",
-         where, directory.string());
-  }
-  return config;
+  if (!place.folder) fail_missing(name, place.searched);
+  fail(ExitCode::kMissingInput, "dataset {}: {} holds no data files (Parquet, JSON, CSV, text or Arrow) for it{}", name,
+       place.folder->string(),
+       has_script(*place.folder, name)
+           ? fmt::format(
+                 ", only a Python script, which is not run; `evalmpi fetch --dataset {}` fetches the hub's Parquet "
+                 "copy of it",
+                 name)
+           : "");
 }
 
 // Adds a further file of the same split.
@@ -233,7 +237,7 @@ Split load_split(const DatasetReference& reference, const std::string& split_nam
          reference.name.empty() ? "" : " (" + reference.name + ")", split_name, names);
   }
   Json kwargs = config.reader_kwargs;
-  for (const char* key : {"field", "sep", "delimiter", "column_names", "names"}) {
+  for (const char* key : {"field", "sep", "delimiter", "column_names", "names", "sample_by", "keep_linebreaks"}) {
     if (reference.kwargs.contains(key)) kwargs[key] = reference.kwargs[key];
   }
   if (is_format(reference.path)) kwargs["format"] = reference.path;

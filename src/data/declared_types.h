@@ -9,9 +9,10 @@
 
 namespace evalmpi::data {
 
-// Gives the table the declared columns in the declared order, and casts their scalars as `datasets` does: class
-// names to class numbers, numbers to text, integers to floats, text to numbers. Declarations of other kinds (lists,
-// structs, images) leave the values as they are. FAILS: kBadInput naming `source`, column and row.
+// Gives the table the declared columns in the declared order, and casts their values, also inside lists and structs, as
+// `datasets` does: class names to class numbers, numbers to text, integers to floats, text to numbers. Members that a
+// struct lacks are null. Declarations of other kinds (images, timestamps) leave the values as they are.
+// FAILS: kBadInput naming `source`, column and row.
 void apply_declared_types(Table& table, const Json& features, const std::string& source);
 
 }  // namespace evalmpi::data

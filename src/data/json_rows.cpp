@@ -2,23 +2,47 @@
 
 #include "conform.h"
 #include "evalmpi/base/error.h"
-#include "evalmpi/base/file.h"
 #include "evalmpi/data/readers.h"
+#include "file_text.h"
 
 namespace evalmpi::data {
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr std::string_view kSpace = " \t\r\n";
+constexpr size_t kMaxRows = 50'000'000;
+constexpr uint64_t kMaxJsonBytes = uint64_t{1} << 30;
+constexpr size_t kMaxDepth = 1000;
+constexpr size_t kMaxKeys = 10'000;  // of one object; finding a key among them takes a search
 
-void check_size(const std::filesystem::path& file, size_t bytes) {
-  if (bytes > kMaxFileBytes) {
-    fail(ExitCode::kBadInput, "{}: {} bytes; files above {} bytes are not read", file.string(), bytes, kMaxFileBytes);
+// FAILS: kBadInput when an object has more than kMaxKeys keys. The text need not be valid JSON.
+void check_key_counts(std::string_view text, const std::string& where) {
+  std::vector<size_t> keys{0};  // of the open objects and lists
+  bool in_text = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_text) {
+      if (c == '\\') ++i;
+      if (c == '"') in_text = false;
+    } else if (c == '"') {
+      in_text = true;
+    } else if (c == '{' || c == '[') {
+      keys.push_back(0);
+      if (keys.size() > kMaxDepth) return;  // parse_json says it
+    } else if ((c == '}' || c == ']') && keys.size() > 1) {
+      keys.pop_back();
+    } else if (c == ':' && ++keys.back() > kMaxKeys) {
+      fail(ExitCode::kBadInput, "{}: a JSON object of more than {} keys", where, kMaxKeys);
+    }
   }
 }
 
-std::string_view without_mark(std::string_view text) {
-  return text.starts_with(kByteOrderMark) ? text.substr(kByteOrderMark.size()) : text;
+// A JSON text of bounded size whose objects have a bounded number of keys.
+Json parse_bounded(std::string_view text, const std::string& where, uint64_t max_bytes) {
+  if (text.size() > max_bytes) {
+    fail(ExitCode::kBadInput, "{}: a JSON text of more than {} bytes is not read", where, max_bytes);
+  }
+  if (text.size() > 6 * kMaxKeys) check_key_counts(text, where);
+  return parse_json(text, where);
 }
 
 Json object_row(Json value, const std::string& where) {
@@ -31,12 +55,13 @@ std::vector<Json> parse_lines(std::string_view text, const std::string& name) {
   std::vector<Json> rows;
   size_t line_number = 1;
   for (size_t start = 0; start < text.size(); ++line_number) {
-    const size_t end = std::min(text.find('\n', start), text.size());
-    const std::string_view line = text.substr(start, end - start);
-    start = end + 1;
+    const std::string_view reach = text.substr(start, kMaxLineBytes + 1);
+    const std::string_view line = reach.substr(0, reach.find('\n'));
+    start += line.size() + 1;
     if (line.find_first_not_of(kSpace) == line.npos) continue;
     const std::string where = fmt::format("{}:{}", name, line_number);
-    rows.push_back(object_row(parse_json(line, where), where));
+    if (rows.size() == kMaxRows) fail(ExitCode::kBadInput, "{}: more than {} rows", where, kMaxRows);
+    rows.push_back(object_row(parse_bounded(line, where, kMaxLineBytes), where));
   }
   return rows;
 }
@@ -69,13 +94,18 @@ std::vector<Json> rows_of_columns(const Json& columns, const std::string& name) 
   return rows;
 }
 
+// A list of objects or texts, or one object: a row.
 std::vector<Json> rows_of(Json value, const std::string& name) {
   if (value.is_array()) return rows_of_list(std::move(value), name);
   if (!value.is_object()) fail(ExitCode::kBadInput, "{}: neither a list of objects nor an object", name);
-  const bool columns =
-      !value.empty() && std::all_of(value.begin(), value.end(), [](const Json& item) { return item.is_array(); });
-  if (columns) return rows_of_columns(value, name);
   return {std::move(value)};
+}
+
+// The value of `field`: a list of objects or texts, or an object of columns.
+std::vector<Json> rows_of_field(Json value, const std::string& name) {
+  const bool columns = value.is_object() && !value.empty() &&
+                       std::all_of(value.begin(), value.end(), [](const Json& item) { return item.is_array(); });
+  return columns ? rows_of_columns(value, name) : rows_of(std::move(value), name);
 }
 
 // Whether the text is one JSON object over several lines: its first line alone is no JSON.
@@ -83,7 +113,8 @@ bool is_one_document(std::string_view text) {
   const size_t start = text.find_first_not_of(kSpace);
   if (start == text.npos) return false;
   if (text[start] == '[') return true;
-  const std::string_view first = text.substr(start, text.find('\n', start) - start);
+  const std::string_view reach = text.substr(start, kMaxLineBytes + 1);
+  const std::string_view first = reach.substr(0, reach.find('\n'));
   return !nlohmann::json::accept(first) && text.find('\n', start) != text.npos &&
          text.substr(start + 1).find_first_not_of(kSpace) != text.npos && first.find_last_not_of(kSpace) != text.npos &&
          first[first.find_last_not_of(kSpace)] != '}';
@@ -92,24 +123,24 @@ bool is_one_document(std::string_view text) {
 }  // namespace
 
 Table read_jsonl(const std::filesystem::path& file) {
-  const MappedFile mapped(file);
-  check_size(file, mapped.bytes().size());
-  return conform(parse_lines(without_mark(mapped.bytes()), file.string()), file.string());
+  const FileText text(file);
+  const std::string name = file.string();
+  return conform(parse_lines(text.bytes(), name), name, Inference::kArrow);
 }
 
 Table read_json(const std::filesystem::path& file, const std::string& field) {
-  const MappedFile mapped(file);
+  const FileText whole(file);
+  const std::string_view text = whole.bytes();
   const std::string name = file.string();
-  check_size(file, mapped.bytes().size());
-  const std::string_view text = without_mark(mapped.bytes());
   if (!field.empty()) {
-    Json whole = parse_json(text, name);
-    if (!whole.is_object() || !whole.contains(field))
+    Json value = parse_bounded(text, name, kMaxJsonBytes);
+    if (!value.is_object() || !value.contains(field)) {
       fail(ExitCode::kBadInput, "{}: there is no field '{}'", name, field);
-    return conform(rows_of(std::move(whole[field]), name + ": " + field), name);
+    }
+    return conform(rows_of_field(std::move(value[field]), name + ": " + field), name, Inference::kPandas);
   }
-  if (is_one_document(text)) return conform(rows_of(parse_json(text, name), name), name);
-  return conform(parse_lines(text, name), name);
+  if (!is_one_document(text)) return conform(parse_lines(text, name), name, Inference::kArrow);
+  return conform(rows_of(parse_bounded(text, name, kMaxJsonBytes), name), name, Inference::kArrow);
 }
 
 }  // namespace evalmpi::data

@@ -1,6 +1,7 @@
-// The only file that includes Arrow.
+// Arrow's values as rows.
 
 #include <arrow/api.h>
+#include <arrow/extension/json.h>
 #include <arrow/io/api.h>
 #include <arrow/ipc/api.h>
 #include <parquet/arrow/reader.h>
@@ -11,6 +12,7 @@
 #include <functional>
 #include <set>
 
+#include "date_text.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/data/readers.h"
 
@@ -27,29 +29,26 @@ struct UnsupportedType {
   std::string name;
 };
 
-std::string hexadecimal(std::string_view bytes) {
-  std::string out;
-  out.reserve(2 * bytes.size());
+// repr(bytes): b'\x00a'.
+std::string bytes_text(std::string_view bytes) {
+  const char quote = bytes.find('\'') != bytes.npos && bytes.find('"') == bytes.npos ? '"' : '\'';
+  std::string out = std::string("b") + quote;
   for (const unsigned char byte : bytes) {
-    out += "0123456789abcdef"[byte >> 4];
-    out += "0123456789abcdef"[byte & 15];
+    if (byte == '\n') {
+      out += "\\n";
+    } else if (byte == '\r') {
+      out += "\\r";
+    } else if (byte == '\t') {
+      out += "\\t";
+    } else if (byte == '\\' || byte == static_cast<unsigned char>(quote)) {
+      out += {'\\', static_cast<char>(byte)};
+    } else if (byte < 32 || byte > 126) {
+      out += {'\\', 'x', "0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+    } else {
+      out += static_cast<char>(byte);
+    }
   }
-  return out;
-}
-
-// Proleptic Gregorian date of a day count from 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
-// algorithms").
-std::string date_text(int64_t days) {
-  days += 719468;
-  const int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-  const auto day_of_era = days - era * 146097;
-  const auto year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-  const auto day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-  const auto month_index = (5 * day_of_year + 2) / 153;
-  const auto day = day_of_year - (153 * month_index + 2) / 5 + 1;
-  const auto month = month_index < 10 ? month_index + 3 : month_index - 9;
-  const auto year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
-  return fmt::format("{:04}-{:02}-{:02}", year, month, day);
+  return out + quote;
 }
 
 int64_t units_per_second(arrow::TimeUnit::type unit) {
@@ -62,22 +61,14 @@ int64_t units_per_second(arrow::TimeUnit::type unit) {
   return 1;
 }
 
-// HH:MM:SS and, when there is a rest, six decimals, as Python's str(datetime) has it.
-std::string time_text(int64_t value, int64_t per_second) {
-  const int64_t seconds = value / per_second;
-  const int64_t micros = (value % per_second) * 1'000'000 / per_second;
-  std::string out = fmt::format("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-  if (micros != 0) out += fmt::format(".{:06}", micros);
-  return out;
-}
-
-std::string timestamp_text(int64_t value, const arrow::TimestampType& type) {
+std::string zoned_text(int64_t value, const arrow::TimestampType& type) {
   const int64_t per_second = units_per_second(type.unit());
-  const int64_t per_day = per_second * 86'400;
-  const int64_t days = value >= 0 ? value / per_day : -((-(value + 1)) / per_day) - 1;
-  std::string out = date_text(days) + " " + time_text(value - days * per_day, per_second);
-  if (!type.timezone().empty()) out += "+00:00";
-  return out;
+  if (type.timezone().empty()) return timestamp_text(value, per_second);
+  const auto offset = fixed_offset_seconds(type.timezone());
+  if (!offset) throw UnsupportedType{type.ToString() + " (convert it to UTC)"};
+  const int64_t minutes = std::abs(*offset) / 60;
+  return fmt::format("{}{}{:02}:{:02}", timestamp_text(value + *offset * per_second, per_second),
+                     *offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
 }
 
 double half_to_double(uint16_t bits) {
@@ -122,7 +113,11 @@ class Converter {
       case arrow::Type::LARGE_BINARY: return binary(static_cast<const arrow::LargeBinaryArray&>(array).GetView(i));
       case arrow::Type::FIXED_SIZE_BINARY:
         return binary(static_cast<const arrow::FixedSizeBinaryArray&>(array).GetView(i));
+      case arrow::Type::BINARY_VIEW: return binary(static_cast<const arrow::BinaryViewArray&>(array).GetView(i));
+      case arrow::Type::DECIMAL32: return static_cast<const arrow::Decimal32Array&>(array).FormatValue(i);
+      case arrow::Type::DECIMAL64: return static_cast<const arrow::Decimal64Array&>(array).FormatValue(i);
       case arrow::Type::DECIMAL128: return static_cast<const arrow::Decimal128Array&>(array).FormatValue(i);
+      case arrow::Type::DECIMAL256: return static_cast<const arrow::Decimal256Array&>(array).FormatValue(i);
       case arrow::Type::DATE32: return date_text(at<arrow::Date32Array>(array, i));
       case arrow::Type::DATE64: return date_text(at<arrow::Date64Array>(array, i) / 86'400'000);
       case arrow::Type::TIME32:
@@ -132,18 +127,28 @@ class Converter {
         return time_text(at<arrow::Time64Array>(array, i),
                          units_per_second(static_cast<const arrow::Time64Type&>(*array.type()).unit()));
       case arrow::Type::TIMESTAMP:
-        return timestamp_text(at<arrow::TimestampArray>(array, i),
-                              static_cast<const arrow::TimestampType&>(*array.type()));
+        return zoned_text(at<arrow::TimestampArray>(array, i), static_cast<const arrow::TimestampType&>(*array.type()));
+      case arrow::Type::DURATION:
+        return duration_text(at<arrow::DurationArray>(array, i),
+                             units_per_second(static_cast<const arrow::DurationType&>(*array.type()).unit()));
       case arrow::Type::LIST: return list(static_cast<const arrow::ListArray&>(array), i, depth);
       case arrow::Type::LARGE_LIST: return list(static_cast<const arrow::LargeListArray&>(array), i, depth);
       case arrow::Type::FIXED_SIZE_LIST: return list(static_cast<const arrow::FixedSizeListArray&>(array), i, depth);
+      case arrow::Type::LIST_VIEW: return list(static_cast<const arrow::ListViewArray&>(array), i, depth);
+      case arrow::Type::LARGE_LIST_VIEW: return list(static_cast<const arrow::LargeListViewArray&>(array), i, depth);
+      case arrow::Type::MAP: return pairs(static_cast<const arrow::MapArray&>(array), i, depth);
       case arrow::Type::STRUCT: return structure(static_cast<const arrow::StructArray&>(array), i, depth);
       case arrow::Type::DICTIONARY: {
         const auto& encoded = static_cast<const arrow::DictionaryArray&>(array);
         return value(*encoded.dictionary(), encoded.GetValueIndex(i), depth + 1);
       }
-      case arrow::Type::EXTENSION:
-        return value(*static_cast<const arrow::ExtensionArray&>(array).storage(), i, depth + 1);
+      case arrow::Type::EXTENSION: {
+        const arrow::Array& storage = *static_cast<const arrow::ExtensionArray&>(array).storage();
+        const Json stored = value(storage, i, depth + 1);
+        const auto& type = static_cast<const arrow::ExtensionType&>(*array.type());
+        if (type.extension_name() != "arrow.json" || !stored.is_string()) return stored;
+        return parse_json(stored.get_ref<const std::string&>(), "a value of type JSON");
+      }
       default: throw UnsupportedType{array.type()->ToString()};
     }
   }
@@ -166,8 +171,8 @@ class Converter {
   }
 
   Json binary(std::string_view bytes) {
-    count(2 * bytes.size());
-    return hexadecimal(bytes);
+    count(4 * bytes.size());
+    return bytes_text(bytes);
   }
 
   void count(uint64_t bytes) {
@@ -182,6 +187,18 @@ class Converter {
     const auto size = static_cast<int64_t>(array.value_length(i));
     count(16 * static_cast<uint64_t>(size));
     for (int64_t k = start; k < start + size; ++k) out.push_back(value(*array.values(), k, depth + 1));
+    return out;
+  }
+
+  // A map is a list of (key, value).
+  Json pairs(const arrow::MapArray& array, int64_t i, int depth) {
+    Json out = Json::array();
+    const auto start = static_cast<int64_t>(array.value_offset(i));
+    const auto size = static_cast<int64_t>(array.value_length(i));
+    count(48 * static_cast<uint64_t>(size));
+    for (int64_t k = start; k < start + size; ++k) {
+      out.push_back({value(*array.keys(), k, depth + 1), value(*array.items(), k, depth + 1)});
+    }
     return out;
   }
 
@@ -244,14 +261,12 @@ Table guarded(const std::filesystem::path& file, const std::function<Table()>& r
   }
 }
 
-Table read_batches(arrow::RecordBatchReader& reader, const std::string& file) {
-  Table table{columns_of(*reader.schema(), file), {}};
-  Converter converter;
+void append_all(Table& table, arrow::RecordBatchReader& reader, Converter& converter, const std::string& where) {
   for (;;) {
     std::shared_ptr<arrow::RecordBatch> batch;
-    check(reader.ReadNext(&batch), file);
-    if (!batch) return table;
-    append(table, *batch, converter, file);
+    check(reader.ReadNext(&batch), where);
+    if (!batch) return;
+    append(table, *batch, converter, where);
   }
 }
 
@@ -267,8 +282,15 @@ Table read_parquet(const std::filesystem::path& file) {
     check(builder.Open(input), name);
     std::unique_ptr<parquet::arrow::FileReader> reader;
     check(builder.properties(properties)->Build(&reader), name);
-    const auto batches = checked(reader->GetRecordBatchReader(), name);
-    return read_batches(*batches, name);
+    std::shared_ptr<arrow::Schema> schema;
+    check(reader->GetSchema(&schema), name);
+    Table table{columns_of(*schema, name), {}};
+    Converter converter;
+    for (int group = 0; group < reader->num_row_groups(); ++group) {
+      const std::string where = fmt::format("{}: row group {}", name, group);
+      append_all(table, *checked(reader->GetRecordBatchReader({group}), where), converter, where);
+    }
+    return table;
   });
 }
 
@@ -279,15 +301,19 @@ Table read_arrow(const std::filesystem::path& file) {
     // `datasets` writes the stream format; the file format is told by its magic bytes.
     const auto magic = checked(input->Read(6), name);
     check(input->Seek(0), name);
+    Converter converter;
     if (magic->ToString() != "ARROW1") {
       const auto reader = checked(arrow::ipc::RecordBatchStreamReader::Open(input), name);
-      return read_batches(*reader, name);
+      Table table{columns_of(*reader->schema(), name), {}};
+      append_all(table, *reader, converter, name);
+      return table;
     }
     const auto reader = checked(arrow::ipc::RecordBatchFileReader::Open(input), name);
     Table table{columns_of(*reader->schema(), name), {}};
-    Converter converter;
-    for (int i = 0; i < reader->num_record_batches(); ++i)
-      append(table, *checked(reader->ReadRecordBatch(i), name), converter, name);
+    for (int i = 0; i < reader->num_record_batches(); ++i) {
+      const std::string where = fmt::format("{}: batch {}", name, i);
+      append(table, *checked(reader->ReadRecordBatch(i), where), converter, where);
+    }
     return table;
   });
 }

@@ -146,7 +146,7 @@ DatasetConfig read_config(const fs::path& directory, const std::string& name) {
   if (config.contains("data_dir") && config["data_dir"].is_string()) {
     base = safe_path(directory, config["data_dir"].get<std::string>(), true);
   }
-  for (const char* key : {"sep", "delimiter", "column_names", "names", "field"}) {
+  for (const char* key : {"sep", "delimiter", "column_names", "names", "field", "sample_by", "keep_linebreaks"}) {
     if (config.contains(key)) out.reader_kwargs[key] = config[key];
   }
   const std::string where = (directory / "README.md").string();

@@ -1,8 +1,8 @@
 #include <algorithm>
 
 #include "evalmpi/base/error.h"
-#include "evalmpi/base/file.h"
 #include "evalmpi/data/readers.h"
+#include "file_text.h"
 
 namespace evalmpi::data {
 namespace {
@@ -33,6 +33,19 @@ CsvOptions csv_options(const Json& kwargs, char separator, const std::string& fi
   return options;
 }
 
+TextOptions text_options(const Json& kwargs, const std::string& file) {
+  TextOptions options;
+  const Json keep = first_of(kwargs, {"keep_linebreaks"});
+  options.keep_linebreaks = keep == Json(true) || keep == Json("true") || keep == Json("True");
+  const Json sample_by = first_of(kwargs, {"sample_by"});
+  if (sample_by.is_null() || sample_by == "line") return options;
+  if (sample_by != "paragraph" && sample_by != "document") {
+    fail(ExitCode::kBadInput, "{}: sample_by must be line, paragraph or document", file);
+  }
+  options.sample_by = sample_by == "paragraph" ? TextSample::kParagraph : TextSample::kDocument;
+  return options;
+}
+
 // The reader that an extension stands for; empty when there is none.
 std::string format_of(std::string extension) {
   std::transform(extension.begin(), extension.end(), extension.begin(),
@@ -45,33 +58,9 @@ std::string format_of(std::string extension) {
 
 }  // namespace
 
-Table read_text(const std::filesystem::path& file) {
-  const MappedFile mapped(file);
-  std::string_view text = mapped.bytes();
-  if (text.size() > kMaxFileBytes)
-    fail(ExitCode::kBadInput, "{}: files above {} bytes are not read", file.string(), kMaxFileBytes);
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  Table table{{"text"}, {}};
-  while (!text.empty()) {
-    const size_t end = std::min(text.find_first_of("\r\n"), text.size());
-    table.rows.push_back({{"text", std::string(text.substr(0, end))}});
-    text.remove_prefix(end);
-    if (text.starts_with("\r\n")) {
-      text.remove_prefix(2);
-    } else if (!text.empty()) {
-      text.remove_prefix(1);
-    }
-  }
-  return table;
-}
-
 Table read_table(const std::filesystem::path& file, const Json& kwargs) {
   const std::string name = file.string();
-  static constexpr std::string_view kCompressed[] = {".gz", ".zst", ".bz2", ".xz", ".zip", ".lz4"};
-  const std::string extension = file.extension().string();
-  if (std::find(std::begin(kCompressed), std::end(kCompressed), extension) != std::end(kCompressed)) {
-    fail(ExitCode::kBadInput, "{}: compressed files are not read; decompress it first", name);
-  }
+  const std::string extension = without_compression(file).extension().string();
   const std::string found = format_of(extension);
   std::string format = kwargs.value("format", found);
   if (format == "csv" && found == "tsv" && first_of(kwargs, {"sep", "delimiter"}).is_null()) format = "tsv";
@@ -81,10 +70,11 @@ Table read_table(const std::filesystem::path& file, const Json& kwargs) {
   }
   if (format == "csv" || format == "tsv")
     return read_csv(file, csv_options(kwargs, format == "csv" ? ',' : '\t', name));
-  if (format == "text") return read_text(file);
+  if (format == "text") return read_text(file, text_options(kwargs, name));
   if (format == "parquet") return read_parquet(file);
   if (format == "arrow") return read_arrow(file);
-  fail(ExitCode::kBadInput, "{}: the extension '{}' is none of .jsonl .ndjson .json .csv .tsv .txt .parquet .arrow",
+  fail(ExitCode::kBadInput,
+       "{}: the extension '{}' is none of .jsonl .ndjson .json .csv .tsv .txt .parquet .arrow (archives: unpack them)",
        name, extension);
 }
 

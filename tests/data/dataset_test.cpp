@@ -24,9 +24,11 @@ class DatasetTest : public testing::Test {
     fs::create_directories(folder_);
     // No dataset of the person who runs the tests is found by accident.
     setenv("HF_HUB_CACHE", (folder_ / "cache").c_str(), 1);
+    setenv("HF_DATASETS_CACHE", (folder_ / "prepared").c_str(), 1);
   }
   void TearDown() override {
     unsetenv("HF_HUB_CACHE");
+    unsetenv("HF_DATASETS_CACHE");
     fs::remove_all(folder_);
   }
 
@@ -82,6 +84,49 @@ TEST_F(DatasetTest, SplitsAsDatasetsFindsThem) {
       EXPECT_EQ(Json(split.rows).dump(), it->dump()) << it.key();
     }
   }
+}
+
+// save_to_disk, and the cache of prepared datasets that the library reads itself when it is offline.
+TEST_F(DatasetTest, WhatDatasetsSavedAndPrepared) {
+  setenv("HF_DATASETS_CACHE", (kFixtures / "prepared").c_str(), 1);
+  const Json expected = read_json_file(kFixtures / "expected_saved.json");
+  ASSERT_EQ(expected.size(), 3u);
+  for (const Json& entry : expected) {
+    SCOPED_TRACE(entry["path"].get<std::string>());
+    DatasetReference wanted = reference(entry["path"].get<std::string>(), entry["name"].get<std::string>());
+    wanted.base_dir = kFixtures;
+    std::vector<std::string> names;
+    for (auto it = entry["splits"].begin(); it != entry["splits"].end(); ++it) {
+      names.push_back(it.key());
+      EXPECT_EQ(Json(load_split(wanted, it.key(), {}).rows).dump(), it->dump()) << it.key();
+    }
+    EXPECT_EQ(split_names(wanted, {}), names);
+  }
+  DatasetReference other = reference("made/MyThings2", "other");
+  expect_has(message_of(ExitCode::kMissingInput, [&] { load_split(other, "train", {}); }), "plain_text");
+  other.name = "";  // the only one
+  EXPECT_EQ(load_split(other, "train", {}).rows.size(), 3u);
+  unsetenv("HF_DATASETS_CACHE");
+}
+
+// A repository of the hub that holds only a script, with the hub's Parquet copy beside it.
+TEST_F(DatasetTest, ParquetCopyOfAScript) {
+  const fs::path repository = "cache/datasets--org--made";
+  write(repository / "refs/main", "aaaa");
+  write(repository / "snapshots/aaaa/made.py", "raise SystemExit\n");
+  write(repository / "snapshots/aaaa/train.jsonl", line(1));
+  expect_has(message_of(ExitCode::kMissingInput, [&] { load_split(reference("org/made"), "train", {}); }),
+             "evalmpi fetch --dataset org/made");
+  write(repository / "refs/refs/convert/parquet", "bbbb");
+  for (const char* split : {"train", "auxiliary", "partial-test"}) {
+    fs::create_directories(folder_ / repository / "snapshots/bbbb/Easy" / split);
+    fs::copy_file(kFixtures / "hub/made/choices/Easy/train-00000-of-00001.parquet",
+                  folder_ / repository / "snapshots/bbbb/Easy" / split / "0000.parquet");
+  }
+  EXPECT_EQ(split_names(reference("org/made", "Easy"), {}), (std::vector<std::string>{"train", "test", "auxiliary"}));
+  EXPECT_EQ(load_split(reference("org/made", "Easy"), "auxiliary", {}).rows.size(), 1u);
+  expect_has(message_of(ExitCode::kMissingInput, [&] { load_split(reference("org/made", "Hard"), "train", {}); }),
+             "Easy");
 }
 
 TEST_F(DatasetTest, ParquetOfTheHubWithNestedColumns) {
@@ -156,7 +201,7 @@ TEST_F(DatasetTest, MissingThingsAreNamedWithTheRemedy) {
   expect_has(dataset, (folder_ / "roots/org/none").string());
   expect_has(dataset, (folder_ / "cache").string());
   expect_has(dataset, "--data-root");
-  expect_has(dataset, "huggingface-cli download --repo-type dataset org/none");
+  expect_has(dataset, "evalmpi fetch --dataset org/none");
   const DataRoots hub{{kFixtures / "hub"}};
   const std::string split =
       message_of(ExitCode::kMissingInput, [&] { load_split(reference("made/choices", "Easy"), "dev", hub); });

@@ -4,10 +4,12 @@
 //
 // A dataset `org/name` is looked for, in this order, as
 //   ROOT/org/name for every ROOT of DataRoots::roots (a copy of the repository's files),
-//   the hub cache: CACHE/datasets--org--name/snapshots/<revision of refs/main>, where CACHE is HF_HUB_CACHE,
-//   HUGGINGFACE_HUB_CACHE, HF_HOME/hub or ~/.cache/huggingface/hub.
-// A path that is a local directory (absolute, or relative to base_dir) is taken as it is, and the paths json,
-// jsonl, csv, parquet, arrow and text are file formats whose files `kwargs.data_files` names.
+//   the hub cache (base/hub_cache.h): the snapshot of refs/main, or of kwargs.revision; where that holds no data files
+//   but a Python script, the hub's own Parquet copy (refs/convert/parquet),
+//   what `datasets` prepared: HF_DATASETS_CACHE/org___name/<config>/<version>/<hash>/name-<split>.arrow.
+// A folder may also be what save_to_disk wrote. A path that is a local directory (absolute, or relative to base_dir) is
+// taken as it is, and the paths json, jsonl, csv, parquet, arrow and text are file formats whose files
+// `kwargs.data_files` names.
 //
 // The files of a split are those that README.md's front matter (`configs:`) names for the config, else those that
 // the default patterns of `datasets` find: data/train-00000-of-00002.parquet, train.jsonl, <folder>/test.csv ...
@@ -27,13 +29,14 @@ struct DataRoots {
 struct DatasetReference {
   std::string path;                // dataset_path: org/name, a local directory, or json|csv|parquet|arrow|text
   std::string name;                // dataset_name: the config; empty for the default one
-  Json kwargs = Json::object();    // dataset_kwargs: data_files, data_dir, field (json), revision, sep (csv)
+  Json kwargs = Json::object();    // dataset_kwargs: data_files, data_dir, revision, and those of read_table
   std::filesystem::path base_dir;  // folder of the task file, for relative data_files and directories
 };
 
 // The rows of one split, in file order. Each row is an object whose keys are `columns` in order; values are what
-// `datasets` gives Python: string, int64, float, bool, list, object, null; a ClassLabel is its integer, a
-// timestamp or date its ISO 8601 text, binary its lower-case hexadecimal digits.
+// `datasets` gives Python: string, int64, float, bool, list, object, null; a ClassLabel is its integer. What Json has
+// no kind for is the text that Python's str() makes of it, and so what a template prints: "2024-02-29 12:30:00" of a
+// datetime, "1.50" of a Decimal, "b'\\x00'" of bytes. A map is a list of pairs.
 struct Split {
   std::vector<std::string> columns;
   std::vector<Json> rows;
