@@ -1,12 +1,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <exception>
 
 #include "commands.h"
 #include "evalmpi/base/fields.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/comm/launch.h"
+#include "evalmpi/comm/together.h"
 
 namespace {
 
@@ -69,17 +69,13 @@ ExitCode dispatch(Invocation invocation) {
 int main(int argc, char** argv) {
   const auto process_start = std::chrono::steady_clock::now();
   ::umask(077);
-  ExitCode code = ExitCode::kInternal;
-  std::string message;
+  evalmpi::comm::Failure failure;
   try {
     return static_cast<int>(dispatch({{argv + 1, argv + argc}, process_start}));
-  } catch (const evalmpi::Error& error) {
-    code = error.code();
-    message = error.what();
-  } catch (const std::exception& error) {
-    message = error.what();
+  } catch (...) {
+    failure = evalmpi::comm::current_failure();
   }
   // Only what fails before the ranks know each other gets here; one of them speaks.
-  if (evalmpi::comm::speaks_before_init(evalmpi::comm::process_environment())) evalmpi::log::error("{}", message);
-  return static_cast<int>(code);
+  if (evalmpi::comm::speaks_before_init(evalmpi::comm::process_environment())) evalmpi::log::error("{}", failure.message);
+  return static_cast<int>(failure.code);
 }

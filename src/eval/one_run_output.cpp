@@ -89,12 +89,15 @@ void Run::gather_peaks() {
   }
 }
 
-// Where the time went, as far as the parts follow each other; prompts, plans and reports overlap with scoring.
+// Where the time went, as far as the parts follow each other; prompts, plans and reports overlap with scoring. Logging:
+// the CPU time of rank 0's logging threads beside its lanes, and how long its lanes together waited for them.
 Json Run::timings(double now_seconds) const {
   return {{"read_inputs_seconds", inputs_read_seconds_},
           {"prompts_and_plan_seconds", prompts_and_plan_seconds_},
           {"start_to_first_chunk_seconds", first_chunk_seconds_},
           {"scoring_seconds", std::max(0.0, last_record_seconds_ - first_chunk_seconds_)},
+          {"logging_cpu_seconds", replicas_->logging_time().cpu_seconds.load()},
+          {"waited_for_logging_seconds", replicas_->logging_time().waited_seconds.load()},
           {"after_last_record_seconds", last_record_seconds_ > 0 ? now_seconds - last_record_seconds_ : 0.0}};
 }
 

@@ -1,12 +1,24 @@
 #include "record_keeper.h"
 
+#include <chrono>
+#include <ctime>
 #include <utility>
 
 namespace evalmpi::eval {
 
-RecordKeeper::RecordKeeper(const job::WorkerClient& client, store::LogWriter& log,
+namespace {
+
+double thread_cpu_seconds() {
+  std::timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+}  // namespace
+
+RecordKeeper::RecordKeeper(const job::WorkerClient& client, store::LogWriter& log, LoggingTime& time,
                            std::function<void(std::exception_ptr)> on_failure)
-    : client_(client), log_(log), on_failure_(std::move(on_failure)), thread_([this] { serve(); }) {}
+    : client_(client), log_(log), time_(time), on_failure_(std::move(on_failure)), thread_([this] { serve(); }) {}
 
 RecordKeeper::~RecordKeeper() {
   {
@@ -26,15 +38,17 @@ void RecordKeeper::keep(job::Item item, double seconds, std::string record) {
 }
 
 void RecordKeeper::drain() {
+  const auto start = std::chrono::steady_clock::now();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return waiting_.empty() && !is_busy_; });
+  time_.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 void RecordKeeper::serve() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return !waiting_.empty() || is_ending_; });
-    if (waiting_.empty()) return;
+    if (waiting_.empty()) break;
     const Finished finished = std::move(waiting_.front());
     waiting_.pop_front();
     is_busy_ = true;
@@ -49,6 +63,7 @@ void RecordKeeper::serve() {
     is_busy_ = false;
     changed_.notify_all();
   }
+  time_.cpu_seconds += thread_cpu_seconds();
 }
 
 }  // namespace evalmpi::eval

@@ -3,6 +3,7 @@
 // A lane's second thread: makes records durable and reports them while the lane computes the next chunk (a wait for the
 // disk takes milliseconds).
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -16,10 +17,16 @@
 
 namespace evalmpi::eval {
 
+// What logging cost the lanes of a rank; added to by their threads.
+struct LoggingTime {
+  std::atomic<double> cpu_seconds = 0;     // of the threads that log
+  std::atomic<double> waited_seconds = 0;  // of the lanes, for records to be durable
+};
+
 class RecordKeeper {
  public:
-  // `client` and `log` outlive this. on_failure is called in this thread, at most once, and must end the job.
-  RecordKeeper(const job::WorkerClient& client, store::LogWriter& log,
+  // `client`, `log` and `time` outlive this. on_failure is called in this thread, at most once, and must end the job.
+  RecordKeeper(const job::WorkerClient& client, store::LogWriter& log, LoggingTime& time,
                std::function<void(std::exception_ptr)> on_failure);
   RecordKeeper(const RecordKeeper&) = delete;
   RecordKeeper& operator=(const RecordKeeper&) = delete;
@@ -40,6 +47,7 @@ class RecordKeeper {
 
   const job::WorkerClient& client_;
   store::LogWriter& log_;
+  LoggingTime& time_;
   std::function<void(std::exception_ptr)> on_failure_;
   std::mutex mutex_;
   std::condition_variable changed_;

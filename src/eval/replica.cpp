@@ -11,7 +11,6 @@
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
 #include "generation.h"
-#include "record_keeper.h"
 
 namespace evalmpi::eval {
 
@@ -54,6 +53,7 @@ void LocalReplicas::finish_loading() {
   for (const std::exception_ptr& failure : load_failures_) {
     if (failure) std::rethrow_exception(failure);
   }
+  device::give_back_freed_memory();  // what loading threads held
 }
 
 uint64_t LocalReplicas::bytes_read() const {
@@ -126,7 +126,7 @@ void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& pla
   int worker = lane_index;
   for (int replica = 0; replica < place.dp_rank; ++replica) worker += mesh_.lanes_of_replica[replica];
   job::WorkerClient client(session.port(), worker, 0, stop);
-  RecordKeeper keeper(client, *log, on_failure);
+  RecordKeeper keeper(client, *log, logging_time_, on_failure);
   while (std::optional<job::Item> item = next_item(client, keeper)) {
     const auto start = std::chrono::steady_clock::now();
     group.broadcast_bytes(item->payload, 0);

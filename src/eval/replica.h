@@ -22,6 +22,7 @@
 #include "evalmpi/model/spec.h"
 #include "evalmpi/ops/threads.h"
 #include "evalmpi/text/tokenizer.h"
+#include "record_keeper.h"
 
 namespace evalmpi::eval {
 
@@ -61,6 +62,9 @@ class LocalReplicas {
   // Waits until all lanes have ended.
   void join();
 
+  // Of this rank's lanes. After join().
+  const LoggingTime& logging_time() const { return logging_time_; }
+
   // Lanes of all replicas together: the coordinator's workers.
   static int worker_count(const comm::Mesh& mesh);
 
@@ -74,6 +78,7 @@ class LocalReplicas {
   std::vector<std::shared_ptr<const model::Transformer>> transformers_;  // one per place
   std::vector<std::exception_ptr> load_failures_;
   std::vector<Loading> loadings_;
+  LoggingTime logging_time_;
   std::vector<std::thread> loaders_;
   std::vector<std::unique_ptr<engine::Lane>> lanes_;
   std::optional<ops::LentCores> helpers_of_lanes_;  // where each lane has several threads

@@ -59,9 +59,10 @@ void WorkQueue::reindex(const Hash128& prefix, Group& group) {
   if (group.items.empty()) return;
   const Key first = group.items.begin()->first;
   if (prefix == kNoPrefix) {
-    group.idle_key = first;
+    group.idle_key = IdleKey{false, first};
   } else if (group.workers == 0) {
-    group.idle_key = Key{group.own_cost + group.prefix_cost, first.id};
+    const bool could_be_helped = group.own_cost >= group.prefix_cost;
+    group.idle_key = IdleKey{could_be_helped, {group.own_cost + group.prefix_cost, first.id}};
   } else if (const int64_t worth = group.own_cost / (group.workers + 1) - group.prefix_cost / 2; worth >= 0) {
     group.help_key = Key{worth, first.id};
   }

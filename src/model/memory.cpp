@@ -1,8 +1,6 @@
 #include "evalmpi/model/memory.h"
 
 #include <algorithm>
-#include <functional>
-#include <numeric>
 #include <utility>
 
 #include "adapter_terms.h"
@@ -17,6 +15,8 @@ constexpr int64_t kPanel = 16;
 // A summary of each row for every so many columns of the vocabulary (ops::head): maximum, sum, argmax.
 constexpr int64_t kHeadBlock = 2048;
 constexpr int64_t kSummaryBytes = 12;
+// Blocks of many sizes leave holes in the allocator's heaps; measured.
+constexpr int64_t kHolesShare = 4;  // a quarter of what is alive
 // Packed rows of a matrix product, scores of an attention tile, logits of one block of the head; measured.
 constexpr int64_t kScratchBytes = int64_t{4} << 20;
 
@@ -66,15 +66,34 @@ int64_t activation_floats_per_row(const ModelSpec& spec, const RankShard& shard,
 LaneBytes PlaceMemory::of_lane(const LaneWork& work) const {
   LaneBytes bytes;
   bytes.key_values = work.paths * in_panels(work.positions) * key_value_bytes_per_position;
-  bytes.activations = work.rows * activation_bytes_per_row;
+  bytes.activations = work.rows * (activation_bytes_per_row + activation_bytes_per_row / kHolesShare);
   bytes.head = work.head_rows * head_bytes_per_row + work.logit_rows * logits_bytes_per_row + scratch_bytes_per_lane;
   return bytes;
 }
 
+// Time counts in bytes packed by one thread. Just before a tensor is done, those beside it are in memory as pages of the
+// file and as far as they are packed.
 int64_t PlaceMemory::loading_bytes(int threads) const {
-  const auto count = std::min<size_t>(largest_tensors_bytes.size(), static_cast<size_t>(std::max(threads, 1)));
-  return std::accumulate(largest_tensors_bytes.begin(), largest_tensors_bytes.begin() + static_cast<std::ptrdiff_t>(count),
-                         int64_t{0});
+  struct Packing {
+    int64_t start, end;
+  };
+  std::vector<Packing> busy;
+  int64_t done = 0, most = 0, now = 0;
+  const auto end_one = [&] {
+    const auto first = std::min_element(busy.begin(), busy.end(), [](const Packing& a, const Packing& b) { return a.end < b.end; });
+    now = first->end;
+    int64_t resident = done;
+    for (const Packing& one : busy) resident += one.end - one.start + now - one.start;
+    most = std::max(most, resident);
+    done += first->end - first->start;
+    busy.erase(first);
+  };
+  for (const int64_t bytes : tensors_bytes) {
+    if (busy.size() == static_cast<size_t>(std::clamp(threads, 1, kMaxLoadingThreads))) end_one();
+    busy.push_back({now, now + bytes});
+  }
+  while (!busy.empty()) end_one();
+  return std::max<int64_t>(0, most - done);
 }
 
 PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype, int64_t positions) {
@@ -83,19 +102,13 @@ PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_ra
   const int64_t table_rows = positions == 0 ? spec.max_positions : positions;
   for (const RotarySpec& rotary : spec.rotaries) memory.weight_bytes += table_rows * rotary.dims * kFloatBytes;
   if (spec.alibi != Alibi::kNone) memory.weight_bytes += shard.query_heads.size() * table_rows * kFloatBytes;
-  std::vector<int64_t> tensors_bytes;
   for (const TensorRow& row : make_tensor_table(spec)) {
     int64_t bytes = resident_bytes(row, spec, shard, dtype_in_memory(row, spec, dtype));
     if (spec.adapter) bytes += adapter_term_bytes(*spec.adapter, row, spec, shard, bytes);
     memory.weight_bytes += bytes;
     memory.largest_tensor_bytes = std::max(memory.largest_tensor_bytes, bytes);
-    tensors_bytes.push_back(bytes);
+    memory.tensors_bytes.push_back(bytes);
   }
-  const size_t kept = std::min<size_t>(tensors_bytes.size(), kMaxLoadingThreads);
-  std::partial_sort(tensors_bytes.begin(), tensors_bytes.begin() + static_cast<std::ptrdiff_t>(kept), tensors_bytes.end(),
-                    std::greater<>());
-  tensors_bytes.resize(kept);
-  memory.largest_tensors_bytes = std::move(tensors_bytes);
   memory.key_value_bytes_per_position =
       spec.layers * shard.kv_heads.size() * (spec.head_dim + in_panels(spec.head_dim)) * kFloatBytes;
   memory.activation_bytes_per_row = activation_floats_per_row(spec, shard, plan.tp()) * kFloatBytes;

@@ -9,6 +9,7 @@
 #include "cpu/select.h"
 #include "cpu/parallel.h"
 #include "evalmpi/base/error.h"
+#include "pages.h"
 
 namespace evalmpi::ops {
 
@@ -154,8 +155,8 @@ void KeyValueStore::reserve(int64_t positions) {
   const int64_t capacity = rounded_up(positions, kPanel), heads = s.paths * s.kv_heads;
   if (capacity <= s.capacity) return;
   for (LayerStorage& layer : s.layers) {
-    at::Tensor keys = at::zeros({heads * capacity * s.head_dim}, at::kFloat);
-    at::Tensor values = at::zeros({heads * capacity * s.value_step}, at::kFloat);
+    at::Tensor keys = resident_zeros(heads * capacity * s.head_dim);
+    at::Tensor values = resident_zeros(heads * capacity * s.value_step);
     for (int64_t h = 0; h < heads; ++h) {
       std::copy_n(layer.keys.const_data_ptr<float>() + h * s.capacity * s.head_dim, s.capacity * s.head_dim,
                   keys.mutable_data_ptr<float>() + h * capacity * s.head_dim);

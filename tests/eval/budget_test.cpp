@@ -118,7 +118,7 @@ TEST(Memory, of_a_rank_is_its_parts) {
   const model::PlaceMemory place = model::place_memory(spec, model::make_shard_plan(spec, 1), 0, model::DType::kFloat32);
   EXPECT_EQ(memory.weights, place.weight_bytes);
   EXPECT_EQ(memory.requests, 12);
-  EXPECT_EQ(memory.lanes.activations, 2 * 900 * place.activation_bytes_per_row);
+  EXPECT_EQ(memory.lanes.activations, 2 * 900 * place.activation_bytes_per_row * 5 / 4);
   EXPECT_EQ(memory.lanes.key_values, 2 * 1008 * place.key_value_bytes_per_position);
   EXPECT_EQ(rank_memory(spec, 1, rank, false, 1024, demand).requests, 0);
   // Loading: one tensor twice, before the lanes work.

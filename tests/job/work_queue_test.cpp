@@ -53,6 +53,14 @@ TEST(WorkQueue, the_costliest_group_counts_all_its_items) {
   EXPECT_EQ(take(queue, 2, kNone), "a5");
 }
 
+TEST(WorkQueue, what_no_second_worker_could_help_with_is_begun_first) {
+  WorkQueue queue;
+  queue.add({{"a", kA, 100 + 60, 100}, {"a2", kA, 100 + 50, 100}, {"b", kB, 200 + 40, 200}, {"x", kNone, 90}});
+  EXPECT_EQ(take(queue, 0, kNone), "b") << "its own 40 are worth less than its prefix";
+  EXPECT_EQ(take(queue, 1, kNone), "x");
+  EXPECT_EQ(take(queue, 2, kNone), "a") << "the costliest, but of two pieces";
+}
+
 TEST(WorkQueue, a_group_that_its_worker_left_is_free_again) {
   WorkQueue queue;
   queue.add({{"a9", kA, 9}, {"a8", kA, 8}, {"b7", kB, 7}, {"b1", kB, 1}});

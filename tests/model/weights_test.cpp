@@ -155,8 +155,22 @@ TEST(Memory, IsTheSumOfWhatIsAliveAtOnce) {
   EXPECT_EQ(memory.activation_bytes_per_row, (5 * 8 + 3 * 24) * 4);
   const LaneBytes lane = memory.of_lane({.rows = 7, .head_rows = 5, .logit_rows = 2, .paths = 3, .positions = 17});
   EXPECT_EQ(lane.key_values, 3 * 32 * memory.key_value_bytes_per_position);
-  EXPECT_EQ(lane.activations, 7 * memory.activation_bytes_per_row);
+  EXPECT_EQ(lane.activations, 7 * memory.activation_bytes_per_row * 5 / 4);
   EXPECT_EQ(lane.head, 5 * memory.head_bytes_per_row + 2 * memory.logits_bytes_per_row + memory.scratch_bytes_per_lane);
+}
+
+// A thread takes the next tensor; what it packs is there as pages of the file and, as far as it has come, packed.
+TEST(Memory, LoadingHoldsTheTensorsThatAreBeingPacked) {
+  PlaceMemory memory;
+  memory.tensors_bytes = {8, 1, 1, 8};
+  EXPECT_EQ(memory.loading_bytes(1), 8) << "the last one, all others packed";
+  // At 8 the first is done: 16, the small ones 2, the last at 6 of 8.
+  EXPECT_EQ(memory.loading_bytes(2), 16 + 2 + 8 + 6 - 18);
+  EXPECT_EQ(memory.loading_bytes(4), 16) << "both large ones at once";
+  memory.tensors_bytes = {8, 1, 1};
+  EXPECT_EQ(memory.loading_bytes(1), 0 + 16 - 10) << "the first one, before the others";
+  memory.tensors_bytes = {};
+  EXPECT_EQ(memory.loading_bytes(2), 0);
 }
 
 // The fixture's only weight file with its header changed by `change` and its data by `damage`.

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "evalmpi/base/hash.h"
@@ -34,12 +35,12 @@ struct TakenItem {
 
 // Order of hand-out, by group (the items of one prefix; items without prefix are groups of their own):
 //   1. the group whose prefix the worker holds;
-//   2. the costliest group that no worker is on;
+//   2. of the groups that no worker is on, those that no second worker could help with (see 4), costliest first: they
+//      are one piece, and a large piece at the end leaves the others idle; then the costliest of the rest;
 //   3. a group that another worker of its replica is on: the prefix is there already;
 //   4. the group where help is worth most: a worker that joins computes the prefix again, so it joins only while its
-//   share
-//      of what is left there, left / (workers + 1), is at least half the prefix's cost (less would end later than if
-//      the others went on alone). Otherwise it gets nothing.
+//      share of what is left there, left / (workers + 1), is at least half the prefix's cost (less would end later than
+//      if the others went on alone). Otherwise it gets nothing.
 // Within a group costliest first, then by id, so that the tail is short. O(log n + workers of the replica) each.
 class WorkQueue {
  public:
@@ -97,6 +98,7 @@ class WorkQueue {
     uint64_t id;
     bool operator<(const Key& other) const { return cost != other.cost ? cost > other.cost : id < other.id; }
   };
+  using IdleKey = std::pair<bool, Key>;  // whether a second worker could help; those that none could come first
   struct Payload {
     std::string bytes;
     std::function<std::string()> make;
@@ -106,7 +108,7 @@ class WorkQueue {
     int64_t own_cost = 0;  // of its items, without the prefix
     int64_t prefix_cost = 0;
     int workers = 0;              // that took their last item here
-    std::optional<Key> idle_key;  // its entries in the two indexes below
+    std::optional<IdleKey> idle_key;  // its entries in the two indexes below
     std::optional<Key> help_key;
   };
   struct Entry {
@@ -124,8 +126,8 @@ class WorkQueue {
   mutable std::mutex mutex_;
   mutable std::condition_variable finished_;
   std::unordered_map<Hash128, Group> groups_;
-  std::map<Key, Hash128> idle_groups_;     // non-empty groups without a worker, by total cost
-  std::map<Key, Hash128> groups_to_help_;  // non-empty groups with workers, by the worth of one more
+  std::map<IdleKey, Hash128> idle_groups_;  // non-empty groups without a worker, by total cost
+  std::map<Key, Hash128> groups_to_help_;   // non-empty groups with workers, by the worth of one more
   std::unordered_map<int, Hash128> worker_group_;
   std::vector<int> replica_of_worker_;
   std::unordered_map<int, std::map<Hash128, int>>
