@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <new>
+#include <system_error>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -36,6 +37,9 @@ Failure current_failure() noexcept {
     const std::string message = error.what_without_backtrace();
     if (message.find("can't allocate memory") == std::string::npos) return {ExitCode::kInternal, message, false};
     return {ExitCode::kUnavailable, "out of memory", false};
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) return {ExitCode::kInternal, error.what(), false};
+    return {ExitCode::kUnavailable, "no thread can be started: is the memory or the number of threads limited (ulimit -v, -u)?", false};
   } catch (const std::exception& error) {
     return {ExitCode::kInternal, error.what(), false};
   } catch (...) {

@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <functional>
+#include <new>
 #include <set>
 
 #include "date_text.h"
@@ -256,6 +257,8 @@ Table guarded(const std::filesystem::path& file, const std::function<Table()>& r
     return read();
   } catch (const Error&) {
     throw;
+  } catch (const std::bad_alloc&) {
+    fail(ExitCode::kUnavailable, "{}: out of memory while it is read", file.string());
   } catch (const std::exception& problem) {
     fail(ExitCode::kBadInput, "{}: damaged or not readable: {}", file.string(), problem.what());
   }

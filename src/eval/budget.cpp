@@ -21,8 +21,11 @@ constexpr double kWarnAt = 0.85;
 
 // Libraries that are loaded, and stacks and heaps of threads that start, after the program's size was looked at.
 constexpr int64_t kLaterProgramBytes = int64_t{24} << 20;
-// Keys, indices and the table of answers.
-constexpr int64_t kBytesPerRequest = 200;
+// Keys, indices, the table of answers, and the row of the results.
+constexpr int64_t kBytesPerRequest = 350;
+// While a task is reported: its full answers, and its samples as text that grows. Of a request, and of its prompt's tokens.
+constexpr int64_t kReportBytesPerRequest = 600;
+constexpr int64_t kReportBytesPerToken = 6;
 constexpr int64_t kTokenBytes = 4;
 // Slices, messages and the whole are in memory at once while a task's requests are gathered.
 constexpr int64_t kCopiesWhileGathered = 3;
@@ -91,7 +94,9 @@ RankSituation rank_situation_from_json(const Json& json) {
 void Demand::add(const TaskRequests& requests, const LoadedTask& loaded, const PlannedTask& planned) {
   const int64_t token_bytes = planned.naive_tokens * kTokenBytes;
   request_bytes += document_bytes(loaded.task) + static_cast<int64_t>(requests.size()) * kBytesPerRequest + token_bytes;
-  transient_bytes = std::max(transient_bytes, (kCopiesWhileGathered - 1) * token_bytes);
+  const int64_t report_bytes =
+      static_cast<int64_t>(requests.size()) * kReportBytesPerRequest + planned.naive_tokens * kReportBytesPerToken;
+  transient_bytes = std::max({transient_bytes, (kCopiesWhileGathered - 1) * token_bytes, report_bytes});
   const int64_t generated = loaded.generation ? loaded.generation->max_new_tokens : 0;
   int64_t longest = 0;
   for (size_t i = 0; i < requests.size(); ++i) {

@@ -33,7 +33,7 @@ RankSituation rank_situation_from_json(const Json& json);
 // What all tasks need at once; grows as they are read.
 struct Demand {
   int64_t request_bytes = 0;      // on rank 0, until the run ends: documents, requests, their tokens
-  int64_t transient_bytes = 0;    // on rank 0, while the largest task is planned
+  int64_t transient_bytes = 0;    // on rank 0, while the largest task is planned or reported
   int64_t positions = 0;          // the longest sequence, generated tokens included
   int64_t largest_chunk = 0;      // rows
   int64_t generation_paths = 0;   // sequences that run side by side on a lane; 0: nothing is generated

@@ -90,14 +90,21 @@ void Run::gather_peaks() {
 }
 
 // Where the time went, as far as the parts follow each other; prompts, plans and reports overlap with scoring. Logging:
-// the CPU time of rank 0's logging threads beside its lanes, and how long its lanes together waited for them.
+// the CPU time of rank 0's logging threads beside its lanes, how long its lanes together waited for them, and both as a
+// share of the lanes' time while they scored.
 Json Run::timings(double now_seconds) const {
+  const double scoring_seconds = std::max(0.0, last_record_seconds_ - first_chunk_seconds_);
+  const LoggingTime& logging = replicas_->logging_time();
+  size_t lanes = 0;
+  for (const comm::LocalPlace& place : mesh_->places) lanes += place.tp_rank == 0 ? place.lanes.size() : 0;
+  const double lane_seconds = scoring_seconds * static_cast<double>(lanes);
   return {{"read_inputs_seconds", inputs_read_seconds_},
           {"prompts_and_plan_seconds", prompts_and_plan_seconds_},
           {"start_to_first_chunk_seconds", first_chunk_seconds_},
-          {"scoring_seconds", std::max(0.0, last_record_seconds_ - first_chunk_seconds_)},
-          {"logging_cpu_seconds", replicas_->logging_time().cpu_seconds.load()},
-          {"waited_for_logging_seconds", replicas_->logging_time().waited_seconds.load()},
+          {"scoring_seconds", scoring_seconds},
+          {"logging_cpu_seconds", logging.cpu_seconds.load()},
+          {"waited_for_logging_seconds", logging.waited_seconds.load()},
+          {"logging_share", lane_seconds > 0 ? (logging.cpu_seconds + logging.waited_seconds) / lane_seconds : 0.0},
           {"after_last_record_seconds", last_record_seconds_ > 0 ? now_seconds - last_record_seconds_ : 0.0}};
 }
 

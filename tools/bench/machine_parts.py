@@ -277,11 +277,12 @@ def many_requests(args, requests):
         timed = programs.timed(command, folder)
         again = programs.timed(command, folder)
         found = programs.measure(args.build, "parts", model=programs.DEMO_MODEL, parts="plan-synthetic", requests=requests, tokens=20)["plan-synthetic"]
-    each = lambda seconds: f"{seconds / requests * 1e6:.1f} us each"
+    each = lambda run: (f"{run.user_seconds:.2f} s of user CPU time, {run.user_seconds / requests * 1e6:.1f} us for each; peak "
+                        f"{run.peak_bytes / 2**20:.0f} MiB, {run.peak_bytes / requests:.0f} bytes for each")
     return [[f"{requests} requests, whole program", "demo", f"{timed.seconds:.2f} s", "-", "-", "-",
-             f"{each(timed.seconds)}; {timed.describe_parts()}; tokens computed {report.count(timed.tokens['computed'])}"],
+             f"{each(timed)}; {timed.describe_parts()}; tokens computed {report.count(timed.tokens['computed'])}"],
             [f"{requests} requests, everything known", "demo", f"{again.seconds:.2f} s", f"with the model {timed.seconds:.2f} s",
-             f"{timed.seconds / again.seconds:.1f}", "-", f"{each(again.seconds)}: logs, prompts, tokens, keys, scores, results; planning alone "
+             f"{timed.seconds / again.seconds:.1f}", "-", f"{each(again)}: logs, prompts, tokens, keys, scores, results; planning alone "
              f"{found['seconds']:.3f} s"]]
 
 

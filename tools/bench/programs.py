@@ -43,16 +43,22 @@ def timed(command, folder, **options):
     """Runs an evalmpi command; the wall time of the whole process and what its files say of the parts."""
     with tempfile.TemporaryFile() as output:
         start = time.monotonic()
-        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **options)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **options)
+        _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - start
-        if done.returncode != 0:
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
             output.seek(0)
-            fail(f"{' '.join(command)}: exit code {done.returncode}\n{output.read().decode(errors='replace')}")
-    return Timed(seconds, folder)
+            fail(f"{' '.join(command)}: exit code {process.returncode}\n{output.read().decode(errors='replace')}")
+    return Timed(seconds, usage, folder)
 
 
 class Timed:
-    def __init__(self, seconds, folder):
+    """user_seconds and peak_bytes: of the process and of those that it waited for."""
+
+    def __init__(self, seconds, usage, folder):
+        self.user_seconds = usage.ru_utime
+        self.peak_bytes = usage.ru_maxrss * 1024
         newest = sorted(name for name in os.listdir(folder) if name.startswith("results_"))[-1]
         with open(os.path.join(folder, newest), encoding="utf-8") as file:
             results = json.load(file)

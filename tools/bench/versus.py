@@ -1,6 +1,7 @@
 """bench vs-lm-eval: evalmpi's whole wall time against the model's part of lm-eval + transformers."""
 import argparse
 import importlib.util
+import math
 import os
 import shutil
 import statistics
@@ -42,6 +43,8 @@ def add_arguments(parser):
     parser.add_argument("--gen-kwargs", default="")
     parser.add_argument("--repeats", type=int, default=1, help="pairs of runs, alternating; medians count. Default 1")
     parser.add_argument("--batch-sizes", default="1,4,8,16,auto", help="of the baseline. Default %(default)s")
+    parser.add_argument("--auto-seconds", type=float, default=math.inf,
+                        help="the most that `auto` gets; less makes it cheap to leave out a search that takes minutes on a CPU")
     parser.add_argument("--evalmpi-args", default="", help="further options of evalmpi")
 
 
@@ -99,7 +102,7 @@ def run_case(args, case, limit, peak):
         theirs = [baseline.run(batch, threads)]
         print(f"  harness, batch {batch}, {threads} threads: {theirs[0]:.2f} s", flush=True)
         if "auto" in batches:
-            auto = baseline.again("auto", threads, theirs[0])
+            auto = baseline.again("auto", threads, min(theirs[0], args.auto_seconds))
             print(f"  harness, batch auto: {f'{auto:.2f} s' if auto else 'not done in that time'}", flush=True)
             if auto:
                 batch, theirs = "auto", [auto]
