@@ -33,7 +33,8 @@ TEST(WorkQueue, a_worker_keeps_to_the_prefix_it_holds) {
   queue.add({{"a3", kA, 3}, {"a1", kA, 1}, {"b9", kB, 9}, {"x8", kNone, 8}});
   EXPECT_EQ(take(queue, 0, kA), "a3") << "held, though b9 is larger";
   EXPECT_EQ(take(queue, 0, kA), "a1");
-  EXPECT_EQ(take(queue, 0, kA), "b9") << "nothing of A is left";
+  EXPECT_EQ(take(queue, 0, kA), "x8") << "nothing of A is left, and nobody could help with this one";
+  EXPECT_EQ(take(queue, 0, kA), "b9");
 }
 
 TEST(WorkQueue, a_group_without_workers_comes_before_a_larger_item_of_one_with) {
@@ -48,8 +49,8 @@ TEST(WorkQueue, a_group_without_workers_comes_before_a_larger_item_of_one_with) 
 TEST(WorkQueue, the_costliest_group_counts_all_its_items) {
   WorkQueue queue;
   queue.add({{"a5", kA, 5}, {"b3", kB, 3}, {"b4", kB, 4}, {"x6", kNone, 6}});
-  EXPECT_EQ(take(queue, 0, kNone), "b4") << "B costs 7 in all";
-  EXPECT_EQ(take(queue, 1, kNone), "x6");
+  EXPECT_EQ(take(queue, 0, kNone), "x6") << "nobody could help with it";
+  EXPECT_EQ(take(queue, 1, kNone), "b4") << "B costs 7 in all";
   EXPECT_EQ(take(queue, 2, kNone), "a5");
 }
 
