@@ -242,8 +242,6 @@ void keep_freed_memory() {
   EVALMPI_CHECK(::mallopt(M_MMAP_THRESHOLD, kLargestOnHeap) == 1 && ::mallopt(M_TRIM_THRESHOLD, kNeverTrim) == 1);
 }
 
-void give_back_freed_memory() { ::malloc_trim(0); }
-
 std::string cpu_model() {
   std::ifstream in("/proc/cpuinfo");
   for (std::string line; std::getline(in, line);) {

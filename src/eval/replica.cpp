@@ -1,5 +1,7 @@
 #include "replica.h"
 
+#include <malloc.h>
+
 #include <chrono>
 
 #include <algorithm>
@@ -53,7 +55,7 @@ void LocalReplicas::finish_loading() {
   for (const std::exception_ptr& failure : load_failures_) {
     if (failure) std::rethrow_exception(failure);
   }
-  device::give_back_freed_memory();  // what loading threads held
+  ::malloc_trim(0);  // gives back what loading threads held
 }
 
 uint64_t LocalReplicas::bytes_read() const {

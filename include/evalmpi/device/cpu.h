@@ -39,8 +39,6 @@ int64_t peak_resident_bytes();
 // Makes the allocator keep what is freed for the next allocation, for the whole process: an activation of a few MiB
 // would otherwise be mapped, cleared and given back for every operation (4 to 8 % of a scoring run).
 void keep_freed_memory();
-// Gives what is kept back to the system, once; for the border between two phases.
-void give_back_freed_memory();
 
 std::string cpu_model();        // "AMD EPYC 7763 64-Core Processor"; "unknown" where /proc does not say
 std::string instruction_set();  // the widest of "avx512", "avx2" (with FMA) that the CPU has, else "portable"
