@@ -99,8 +99,7 @@ MappedFile::MappedFile(const fs::path& path) {
   if (size_bytes_ == 0) return;
   void* address = ::mmap(nullptr, size_bytes_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED && errno == ENOMEM) {
-    fail(ExitCode::kUnavailable, "{}: out of memory: its {} MiB cannot be mapped. Is less granted to this process (ulimit -v)?",
-         path.string(), size_bytes_ >> 20);
+    fail(ExitCode::kUnavailable, "{}: out of memory: its {} MiB cannot be mapped", path.string(), size_bytes_ >> 20);
   }
   if (address == MAP_FAILED) fail(ExitCode::kIo, "{}: cannot map: {}", path.string(), std::strerror(errno));
   data_ = static_cast<const char*>(address);

@@ -1,6 +1,5 @@
 #include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -168,9 +167,7 @@ void Writer::dataset(const std::string& path, std::span<const std::string> value
   }
   Id dataset = create_dataset(path, Kind::kString, {values.size()});
   const Id type = memory_type(Kind::kString);
-  // A string that was never written reads as an empty one.
-  const bool has_text = std::any_of(texts.begin(), texts.end(), [](const std::string& text) { return !text.empty(); });
-  if (has_text && H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) < 0) {
+  if (!values.empty() && H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) < 0) {
     fail_here("cannot write dataset " + path);
   }
   if (!dataset.close()) fail_here("cannot close dataset " + path);
