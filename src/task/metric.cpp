@@ -29,6 +29,10 @@ constexpr NamedDefaults kMetrics[] = {
     {"word_perplexity", {"weighted_perplexity", false}},
     {"byte_perplexity", {"weighted_perplexity", false}},
     {"bits_per_byte", {"bits_per_byte", false}},
+    {"bleu", {"bleu", true}},
+    {"chrf", {"chrf", true}},
+    {"chrf++", {"chrf++", true}},
+    {"ter", {"ter", false}},
     {"bypass", {"bypass", true}},
 };
 

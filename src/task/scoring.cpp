@@ -46,21 +46,33 @@ std::vector<std::string> references_of(const Task& task, const Task::Compiled& c
   return references;
 }
 
+// Whether one of the references is met.
+double exact_match(const ExactMatch& rule, const Json& response, const std::vector<std::string>& references) {
+  if (!response.is_string()) {
+    fail(ExitCode::kBadInput, "the filters must leave one text for exact_match, not {}", py::repr(response));
+  }
+  const bool any = std::any_of(references.begin(), references.end(), [&](const std::string& reference) {
+    return rule.equal(response.get_ref<const std::string&>(), reference);
+  });
+  return any ? 1 : 0;
+}
+
 MetricValues generation_metrics(const Task& task, const Task::Compiled& compiled, int64_t row, const Json& response) {
   MetricValues values;
   for (const MetricConfig& metric : task.config().metrics) {
-    if (metric.name != "exact_match") {
+    if (metric.name == "bypass") {
       values.emplace_back(metric.name, nullptr);
       continue;
     }
-    if (!response.is_string()) {
-      fail(ExitCode::kBadInput, "the filters must leave one text for exact_match, not {}", py::repr(response));
-    }
     const std::vector<std::string> references = references_of(task, compiled, row);
-    const bool equal = std::any_of(references.begin(), references.end(), [&](const std::string& reference) {
-      return compiled.exact_match.front().equal(response.get_ref<const std::string&>(), reference);
-    });
-    values.emplace_back(metric.name, equal ? 1.0 : 0.0);
+    if (metric.name == "exact_match") {
+      values.emplace_back(metric.name, exact_match(compiled.exact_match.front(), response, references));
+    } else if (compiled.multiple_target) {
+      fail(ExitCode::kBadInput, "{}: the metric {} takes one reference, not a list", compiled.target.where(),
+           metric.name);
+    } else {
+      values.emplace_back(metric.name, Json::array({references.front(), response}));
+    }
   }
   return values;
 }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "builtin_functions.h"
+#include "corpus_metrics.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/aggregate.h"
 #include "evalmpi/task/filter.h"
@@ -161,7 +162,8 @@ OutputType read_output_type(const Reader& reader) {
 
 // Whether a generation can be scored by this metric of one document.
 bool fits(const std::string& metric, OutputType type) {
-  return type != OutputType::kGenerateUntil || metric == "exact_match" || metric == "bypass";
+  const bool of_texts = find_corpus_metric(metric) != nullptr;
+  return type == OutputType::kGenerateUntil ? of_texts || metric == "exact_match" || metric == "bypass" : !of_texts;
 }
 
 MetricConfig read_metric(const Json& entry, OutputType type, const Reader& reader) {

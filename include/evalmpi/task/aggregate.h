@@ -16,14 +16,15 @@
 
 namespace evalmpi::task {
 
-// mean, median, nanmean, perplexity, weighted_perplexity, bits_per_byte, f1, matthews_corrcoef, brier_score, bypass.
+// mean, median, nanmean, perplexity, weighted_perplexity, bits_per_byte, f1, matthews_corrcoef, brier_score, bleu, chrf,
+// chrf++, ter (as sacrebleu computes them for a corpus), bypass.
 bool is_aggregation(std::string_view name);
 
 // The aggregate of `values` in document order. FAILS: kBadInput for values that do not fit.
 double aggregate(std::string_view aggregation, const std::vector<Json>& values);
 
-// Sample standard deviation over sqrt(n) for mean; bootstrap for median, nanmean, perplexity, f1 and
-// matthews_corrcoef; nothing for all others, for n <= 1 and for bootstrap_iterations <= 0.
+// Sample standard deviation over sqrt(n) for mean; bootstrap for median, nanmean, perplexity, f1,
+// matthews_corrcoef and sacrebleu's; nothing for all others, for n <= 1 and for bootstrap_iterations <= 0.
 // Bootstrap: chunks of min(1000, iterations) resamples; chunk i draws choices(values, k=n) from PythonRandom(i).
 // `threads` shares the chunks; the result does not depend on it.
 std::optional<double> standard_error(std::string_view aggregation, const std::vector<Json>& values,

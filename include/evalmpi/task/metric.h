@@ -3,7 +3,8 @@
 // Metrics of single documents.
 //
 // A value is what its aggregation (aggregate.h) takes: a number, [log-likelihood, weight] for word_perplexity,
-// byte_perplexity and bits_per_byte, [gold, prediction] for f1 and mcc, [gold, [probabilities]] for brier_score.
+// byte_perplexity and bits_per_byte, [gold, prediction] for f1 and mcc, [gold, [probabilities]] for brier_score,
+// [reference or references, prediction] for bleu, chrf, chrf++ and ter.
 
 #include <optional>
 #include <string>
