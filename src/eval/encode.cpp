@@ -14,10 +14,9 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
                                        size_t context_tokens) const {
   EncodedPair pair;
   if (context.empty()) {
-    const std::optional<int32_t> prefix = text::prefix_token_id(tokenizer_, rule_);
-    if (!prefix) fail(ExitCode::kBadInput, "an empty context needs a BOS or EOS token, and the tokenizer has neither");
+    const int32_t prefix = prefix_token();
     pair.tokens = tokenizer_.encode(continuation, false);
-    if (pair.tokens.empty() || pair.tokens.front() != *prefix) pair.tokens.insert(pair.tokens.begin(), *prefix);
+    if (pair.tokens.empty() || pair.tokens.front() != prefix) pair.tokens.insert(pair.tokens.begin(), prefix);
   } else {
     pair.tokens = text::encode_scored(tokenizer_, std::string(context) + std::string(continuation), rule_);
   }
@@ -39,6 +38,32 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
   check_uniform(static_cast<int64_t>(pair.tokens.size()) - 1);
   pair.targets = static_cast<int32_t>(targets);
   return pair;
+}
+
+std::vector<EncodedPair> PromptEncoder::encode_rolling(std::string_view text) const {
+  std::vector<int32_t> tokens = text::encode_scored(tokenizer_, text, rule_);
+  if (tokens.empty()) return {};
+  tokens.insert(tokens.begin(), prefix_token());
+  // Token i is predicted from those before it; window after window ends at the last token that it predicts.
+  std::vector<EncodedPair> windows;
+  const auto n_tokens = static_cast<int64_t>(tokens.size());
+  for (int64_t first = 1; first < n_tokens;) {
+    const int64_t last = std::min(n_tokens, first + max_length_);
+    const int64_t begin = first == 1 ? 0 : last - max_length_ - 1;
+    EncodedPair window;
+    window.tokens.assign(tokens.begin() + begin, tokens.begin() + last);
+    window.targets = static_cast<int32_t>(last - first);
+    check_uniform(last - begin - 1);
+    windows.push_back(std::move(window));
+    first = last;
+  }
+  return windows;
+}
+
+int32_t PromptEncoder::prefix_token() const {
+  const std::optional<int32_t> prefix = text::prefix_token_id(tokenizer_, rule_);
+  if (!prefix) fail(ExitCode::kBadInput, "an empty context needs a BOS or EOS token, and the tokenizer has neither");
+  return *prefix;
 }
 
 void PromptEncoder::check_uniform(int64_t length) const {

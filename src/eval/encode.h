@@ -38,6 +38,12 @@ class PromptEncoder {
   // Tokens of the context alone, without white space at its end; 1 for an empty one.
   size_t count_context(std::string_view context) const;
 
+  // The windows of a whole text (utils.get_rolling_token_windows, make_disjoint_window), whose targets together are its
+  // tokens, each once. The first window begins with the prefix token (BOS, else EOS); each later one has as many tokens
+  // before its targets as the model's positions leave, at least one. None for a text without tokens.
+  // FAILS: kBadInput when the tokenizer has neither BOS nor EOS.
+  std::vector<EncodedPair> encode_rolling(std::string_view text) const;
+
   // A prompt with room for max_new_tokens, cut on the left. FAILS: kBadInput when there is no room, or no token.
   std::vector<int32_t> encode_prompt(std::string_view context, int64_t max_new_tokens) const;
 
@@ -46,6 +52,7 @@ class PromptEncoder {
 
  private:
   void check_uniform(int64_t length) const;
+  int32_t prefix_token() const;
 
   const text::Tokenizer& tokenizer_;
   text::PromptRule rule_;

@@ -108,34 +108,58 @@ class Reporter {
   }
 
  private:
-  void add_document(int64_t position, size_t& request) {
-    const int64_t row = task_.evaluated_rows()[position];
-    const std::vector<task::Instance> instances = task_.build(position, position + 1);
+  // What was asked for one document and what was answered.
+  struct Exchange {
     Json arguments = Json::object();
     Json responses = Json::array();
     std::vector<std::vector<Json>> values;
-    for (size_t i = 0; i < instances.size(); ++i, ++request) {
-      EVALMPI_CHECK(requests_.position[request] == position && requests_.index[request] == instances[i].index);
-      const Json second = generation_ ? task_.generation_kwargs() : Json(instances[i].continuation);
-      arguments[fmt::format("gen_args_{}", i)] = {{"arg_0", *instances[i].context}, {"arg_1", second}};
-      values.push_back(add_answers(request, position));
-      responses.push_back(as_texts(Json(values.back())));
+
+    void add(Json asked, std::vector<Json> answers) {
+      arguments[fmt::format("gen_args_{}", values.size())] = std::move(asked);
+      responses.push_back(as_texts(Json(answers)));
+      values.push_back(std::move(answers));
     }
+  };
+
+  // Takes the requests of one document, from `request` on.
+  Exchange add_requests(const std::vector<task::Instance>& instances, int64_t position, size_t& request) {
+    Exchange exchange;
+    for (const task::Instance& instance : instances) {
+      if (instance.kind == task::RequestKind::kLoglikelihoodRolling) {
+        const Json sum = add_windows(position, request);
+        exchange.add({{"arg_0", instance.continuation}},
+                     std::vector<Json>(static_cast<size_t>(task_.config().repeats), sum));
+        continue;
+      }
+      EVALMPI_CHECK(requests_.position[request] == position && requests_.index[request] == instance.index);
+      const Json second = generation_ ? task_.generation_kwargs() : Json(instance.continuation);
+      exchange.add({{"arg_0", *instance.context}, {"arg_1", second}}, add_answers(request, position));
+      ++request;
+    }
+    return exchange;
+  }
+
+  void add_document(int64_t position, size_t& request) {
+    const int64_t row = task_.evaluated_rows()[position];
+    const std::vector<task::Instance> instances = task_.build(position, position + 1);
+    const Exchange exchange = add_requests(instances, position, request);
     const Json& document = task_.document(row);
     const std::string target = python::str(task_.target(row));
     const std::string doc_hash = sha256_hex(python::json_dumps(document, {2, false, false}));
-    const std::string prompt_hash = sha256_hex(*instances.front().context);
+    const task::Instance& first = instances.front();
+    const std::string prompt_hash = sha256_hex(
+        first.kind == task::RequestKind::kLoglikelihoodRolling ? first.continuation : *first.context);
     const std::string target_hash = sha256_hex(target);
     report_.table.documents.doc_id.push_back(row);
     report_.table.documents.doc_hash.push_back(doc_hash);
     report_.table.documents.target.push_back(target);
-    const std::vector<task::FilterScores> filters = task_.score(row, values);
+    const std::vector<task::FilterScores> filters = task_.score(row, exchange.values);
     scores_.add(filters);
     for (size_t f = 0; f < filters.size(); ++f) {
       Json names = Json::array();
       for (const auto& [name, value] : filters[f].metrics) names.push_back(name);
-      Json sample = {{"doc_id", row}, {"doc", document}, {"target", target}, {"arguments", arguments},
-                     {"resps", responses}, {"filtered_resps", as_texts(filters[f].filtered_responses)},
+      Json sample = {{"doc_id", row}, {"doc", document}, {"target", target}, {"arguments", exchange.arguments},
+                     {"resps", exchange.responses}, {"filtered_resps", as_texts(filters[f].filtered_responses)},
                      {"filter", filters[f].filter}, {"metrics", names}, {"doc_hash", doc_hash},
                      {"prompt_hash", prompt_hash}, {"target_hash", target_hash}};
       for (const auto& [name, value] : filters[f].metrics) sample[name] = value;
@@ -152,6 +176,15 @@ class Reporter {
     for (int32_t repeat = 0; repeat < requests_.repeats; ++repeat) responses.push_back(add_answer(request, repeat, position));
     responses.resize(static_cast<size_t>(task_.config().repeats), responses.front());
     return responses;
+  }
+
+  // The sum over the windows of a document's text; 0 for none.
+  Json add_windows(int64_t position, size_t& request) {
+    Json sum = 0;
+    for (; request < requests_.size() && requests_.position[request] == position; ++request) {
+      sum = sum.get<double>() + add_answer(request, 0, position)[0].get<double>();
+    }
+    return sum;
   }
 
   // Adds one row to the table of requests; returns the response.

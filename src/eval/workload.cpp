@@ -48,6 +48,14 @@ Encoded joined(std::vector<Encoded> parts) {
   return all;
 }
 
+void append(Encoded& encoded, int64_t position, int32_t index, const EncodedPair& pair) {
+  encoded.position.push_back(static_cast<int32_t>(position));
+  encoded.index.push_back(index);
+  encoded.targets.push_back(pair.targets);
+  encoded.tokens.insert(encoded.tokens.end(), pair.tokens.begin(), pair.tokens.end());
+  encoded.token_begin.push_back(static_cast<int64_t>(encoded.tokens.size()));
+}
+
 Encoded encode_documents(const task::Task& task, const PromptEncoder& encoder,
                          const std::optional<GenerationPlan>& generation, int64_t first, int64_t last) {
   Encoded encoded;
@@ -57,25 +65,26 @@ Encoded encode_documents(const task::Task& task, const PromptEncoder& encoder,
       size_t context_tokens = 0;
       const std::vector<task::Instance> instances = task.build(position, position + 1);
       for (const task::Instance& instance : instances) {
-        EncodedPair pair;
         switch (instance.kind) {
           case task::RequestKind::kLoglikelihood:
             if (std::exchange(counted, instance.context.get()) != instance.context.get()) {
               context_tokens = encoder.count_context(*instance.context);
             }
-            pair = encoder.encode_pair(*instance.context, instance.continuation, context_tokens);
+            append(encoded, position, instance.index,
+                   encoder.encode_pair(*instance.context, instance.continuation, context_tokens));
             break;
           case task::RequestKind::kGenerateUntil:
-            pair.tokens = encoder.encode_prompt(*instance.context, generation.value().max_new_tokens);
+            append(encoded, position, instance.index,
+                   {encoder.encode_prompt(*instance.context, generation.value().max_new_tokens), 0});
             break;
-          case task::RequestKind::kLoglikelihoodRolling:
-            fail(ExitCode::kBadInput, "output_type loglikelihood_rolling is not built yet");
+          case task::RequestKind::kLoglikelihoodRolling: {
+            int32_t index = 0;
+            for (const EncodedPair& window : encoder.encode_rolling(instance.continuation)) {
+              append(encoded, position, index++, window);
+            }
+            break;
+          }
         }
-        encoded.position.push_back(static_cast<int32_t>(position));
-        encoded.index.push_back(instance.index);
-        encoded.targets.push_back(pair.targets);
-        encoded.tokens.insert(encoded.tokens.end(), pair.tokens.begin(), pair.tokens.end());
-        encoded.token_begin.push_back(static_cast<int64_t>(encoded.tokens.size()));
       }
     } catch (const Error& error) {
       fail(error.code(), "task {}, document {}: {}", task.name(), task.evaluated_rows()[position], error.what());

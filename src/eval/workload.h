@@ -22,7 +22,8 @@ namespace evalmpi::eval {
 inline constexpr int32_t kGenerationSlots = 16;
 
 // The requests of one task in the order of (document, index). keys[i] names the answer of request i; requests of equal
-// content share a key.
+// content share a key. The windows of a rolling log-likelihood are requests 0, 1, .. of their document, which may have
+// none.
 struct TaskRequests {
   std::vector<int32_t> position;  // of the document among the evaluated ones
   std::vector<int32_t> index;

@@ -56,6 +56,36 @@ TEST(EncodePair, refuses_what_cannot_be_scored) {
   EXPECT_THROW(encoder.encode_pair("one", " a very long continuation that does not fit"), Error);
 }
 
+// With 10 tokens and 4 positions lm-evaluation-harness has the contexts [prefix], [3], [5, 6, 7] and the targets
+// [0, 1, 2, 3], [4, 5, 6, 7], [8, 9].
+TEST(EncodeRolling, predicts_every_token_once_with_full_windows) {
+  const std::vector<int32_t> tokens = demo_tokenizer().encode("one two three four five six seven eight nine ten", true);
+  const auto n_tokens = static_cast<int64_t>(tokens.size());
+  ASSERT_GE(n_tokens, 10);
+  const PromptEncoder encoder(demo_tokenizer(), 4, 4);
+  const std::vector<EncodedPair> windows = encoder.encode_rolling("one two three four five six seven eight nine ten");
+  ASSERT_EQ(windows.size(), static_cast<size_t>((n_tokens + 3) / 4));
+  std::vector<int32_t> predicted;
+  for (const EncodedPair& window : windows) {
+    EXPECT_EQ(window.tokens.size(), 5u);
+    EXPECT_EQ(window.targets, std::min<int64_t>(4, n_tokens - static_cast<int64_t>(predicted.size())));
+    const std::vector<int32_t> targets = targets_of(window);
+    predicted.insert(predicted.end(), targets.begin(), targets.end());
+    if (&window != &windows.front()) {
+      EXPECT_TRUE(std::equal(window.tokens.rbegin(), window.tokens.rend(), predicted.rbegin()));
+    }
+  }
+  EXPECT_EQ(predicted, tokens);
+  EXPECT_EQ(windows.front().tokens.front(), text::prefix_token_id(demo_tokenizer(), {}));
+}
+
+TEST(EncodeRolling, a_short_text_is_one_window) {
+  const PromptEncoder encoder(demo_tokenizer(), 512, 512);
+  const std::vector<EncodedPair> windows = encoder.encode_rolling("one two");
+  ASSERT_EQ(windows.size(), 1u);
+  EXPECT_EQ(windows[0].tokens.size(), static_cast<size_t>(windows[0].targets) + 1);
+}
+
 TEST(EncodePrompt, leaves_room_for_the_new_tokens) {
   const PromptEncoder encoder(demo_tokenizer(), {}, 20, 20);
   const std::vector<int32_t> all = demo_tokenizer().encode("one two three four five six seven eight nine ten", true);
