@@ -39,7 +39,7 @@ struct Symbol {
 
 Bpe::Bpe(ModelFile file, std::string_view where) {
   const Component settings(file.settings, fmt::format("{}: model", where));
-  for (auto& [token, id] : file.vocabulary) vocabulary_.add(std::move(token), id, where);
+  for (const auto& [token, id] : file.vocabulary) vocabulary_.add(token, id, where);
   fuse_unk_ = settings.boolean("fuse_unk", false);
   byte_fallback_ = settings.boolean("byte_fallback", false);
   ignore_merges_ = settings.boolean("ignore_merges", false);

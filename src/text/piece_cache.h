@@ -8,9 +8,9 @@
 
 namespace evalmpi::text {
 
-// Remembers the ids of short pieces of text: prompts repeat few words many times. Direct-mapped, so it never grows; a
-// piece that does not fit a slot is not kept. `stage` says how far a piece had come when it was looked up, since the
-// same bytes may become other ids from there.
+// Remembers the ids of short pieces of text: prompts repeat few words many times. Two slots stand at each place of
+// its table, which never grows; a piece that does not fit a slot is not kept. `stage` says how far a piece had come
+// when it was looked up, since the same bytes may become other ids from there.
 class PieceCache {
  public:
   static constexpr size_t kMaxBytes = 24;
@@ -27,17 +27,19 @@ class PieceCache {
 
   PieceCache() : slots_(kSlots) {}
 
-  // The slot of a piece of 1 to kMaxBytes bytes, and whether it holds that piece; otherwise it may be filled with
-  // fill().
+  // The slot of a piece of 1 to kMaxBytes bytes, if it is there (`hit`); else the one for fill().
   Slot* find(std::string_view piece, uint8_t stage, bool* hit) {
     const std::array<uint64_t, 3> key = key_of(piece);
     uint64_t mixed = (key[0] ^ piece.size() ^ (uint64_t{stage} << 8)) * 0x9E3779B97F4A7C15ULL;
     mixed = (mixed ^ (mixed >> 32) ^ key[1] ^ (key[2] << 1)) * 0xD6E8FEB86659FD93ULL;
-    Slot* slot = &slots_[(mixed >> 40) & (kSlots - 1)];
-    *hit = slot->key == key && slot->bytes == piece.size() && slot->stage == stage;
-    return slot;
+    Slot* slot = &slots_[((mixed >> 40) & (kSlots / 2 - 1)) * 2];
+    const auto holds = [&](const Slot& s) { return s.key == key && s.bytes == piece.size() && s.stage == stage; };
+    *hit = holds(slot[0]) || holds(slot[1]);
+    return *hit && !holds(slot[0]) ? slot + 1 : slot;
   }
+  // `slot` came from find() without a hit; the older of the two at its place gives way.
   static void fill(Slot* slot, std::string_view piece, uint8_t stage, const int32_t* ids, size_t count) {
+    slot[1] = slot[0];
     slot->key = key_of(piece);
     slot->bytes = static_cast<uint8_t>(piece.size());
     slot->stage = stage;

@@ -30,7 +30,7 @@ Unigram::Unigram(ModelFile file, std::string_view where) : where_(where) {
   double least = std::numeric_limits<double>::infinity();
   const size_t count = file.vocabulary.size();
   for (size_t i = 0; i < count; ++i) {
-    auto& [text, id] = file.vocabulary[i];
+    const auto& [text, id] = file.vocabulary[i];
     const double score = file.scores[i];
     if (!std::isfinite(score))
       fail(ExitCode::kBadInput, "{}: model.vocab[{}]: the score of '{}' is not a finite number", where, i, text);
@@ -38,11 +38,10 @@ Unigram::Unigram(ModelFile file, std::string_view where) : where_(where) {
       fail(ExitCode::kBadInput, "{}: model.vocab[{}]: a piece has {} bytes, more than {}", where, i, text.size(),
            kMaxPieceBytes);
     least = std::min(least, score);
-    vocabulary_.add(std::move(text), id, where);
-    sorted_.push_back({vocabulary_.token(static_cast<int32_t>(id)), score, static_cast<int32_t>(id)});
+    vocabulary_.add(text, id, where);
   }
   unknown_score_ = least - kUnknownPenalty;
-  std::sort(sorted_.begin(), sorted_.end(), [](const Piece& a, const Piece& b) { return a.text < b.text; });
+  sort_pieces(file.scores);
   for (const Piece& piece : sorted_) {
     const size_t first = piece.text.empty() ? 0 : static_cast<unsigned char>(piece.text[0]) + size_t{1};
     for (size_t later = first; later < first_of_byte_.size(); ++later) ++first_of_byte_[later];
@@ -53,6 +52,29 @@ Unigram::Unigram(ModelFile file, std::string_view where) : where_(where) {
     unk_id_ = static_cast<int32_t>(id);
   }
   byte_ids_ = byte_token_ids(vocabulary_);
+}
+
+void Unigram::sort_pieces(const std::vector<double>& scores) {
+  struct Key {
+    uint64_t first_bytes;  // compares as they do, and nearly always decides
+    int32_t id;
+  };
+  std::vector<Key> keys;
+  keys.reserve(scores.size());
+  for (int32_t id = 0; id < static_cast<int32_t>(scores.size()); ++id) {
+    const std::string_view text = vocabulary_.token(id);
+    uint64_t first_bytes = 0;
+    for (size_t i = 0; i < 8; ++i)
+      first_bytes = (first_bytes << 8) | (i < text.size() ? static_cast<unsigned char>(text[i]) : 0);
+    keys.push_back({first_bytes, id});
+  }
+  std::sort(keys.begin(), keys.end(), [&](const Key& a, const Key& b) {
+    if (a.first_bytes != b.first_bytes) return a.first_bytes < b.first_bytes;
+    return vocabulary_.token(a.id) < vocabulary_.token(b.id);
+  });
+  sorted_.reserve(keys.size());
+  for (const Key& key : keys)
+    sorted_.push_back({vocabulary_.token(key.id), scores[static_cast<size_t>(key.id)], key.id});
 }
 
 template <typename Visit>
@@ -91,23 +113,33 @@ void Unigram::encode(std::string_view word, std::vector<int32_t>* ids) const {
     if (!single) offer(next - at, unknown_score_, unk_id_.value_or(-1));
     at = next;
   }
-  thread_local std::vector<std::string_view> pieces;  // from the last to the first
+  struct Part {
+    std::string_view text;
+    int32_t id;
+  };
+  thread_local std::vector<Part> pieces;  // from the last to the first
   pieces.clear();
   bool after_unknown = false;
   for (size_t end = word.size(); end > 0;) {
     const Best& node = best[end];
     const size_t begin = end - node.bytes;
     const bool unknown = node.id == unk_id_.value_or(-1);
-    const size_t joined = unknown && after_unknown ? pieces.back().size() : 0;
+    const size_t joined = unknown && after_unknown ? pieces.back().text.size() : 0;
     if (joined > 0) pieces.pop_back();
-    pieces.push_back(word.substr(begin, node.bytes + joined));
+    pieces.push_back({word.substr(begin, node.bytes + joined), unknown ? -1 : node.id});
     after_unknown = unknown;
     end = begin;
   }
-  for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) append_piece(*piece, ids);
+  for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {
+    if (piece->id >= 0) {
+      ids->push_back(piece->id);
+    } else {
+      append_unknown(piece->text, ids);
+    }
+  }
 }
 
-void Unigram::append_piece(std::string_view text, std::vector<int32_t>* ids) const {
+void Unigram::append_unknown(std::string_view text, std::vector<int32_t>* ids) const {
   if (const std::optional<int32_t> id = vocabulary_.find(text)) return ids->push_back(*id);
   const auto byte_id = [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
   if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char byte) { return byte_id(byte) >= 0; })) {

@@ -35,7 +35,8 @@ class Unigram {
   // The pieces that begin at a place: a range of the sorted list that narrows with every byte.
   template <typename Visit>
   void for_each_prefix(std::string_view text, Visit visit) const;
-  void append_piece(std::string_view text, std::vector<int32_t>* ids) const;
+  void sort_pieces(const std::vector<double>& scores);
+  void append_unknown(std::string_view text, std::vector<int32_t>* ids) const;
 
   Vocabulary vocabulary_;
   std::vector<Piece> sorted_;                  // by text, as bytes

@@ -1,11 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -13,24 +11,35 @@
 
 namespace evalmpi::text {
 
-// Strings with ids, findable both ways.
+// Strings with ids, findable both ways: one run of bytes and a table without pointers, since a million strings each on
+// their own take a second to store and to free.
 class Vocabulary {
  public:
   // FAILS: kBadInput naming `where` if an id is negative, 2^22 or more, or taken.
-  void add(std::string token, int64_t id, std::string_view where);
+  void add(std::string_view token, int64_t id, std::string_view where);
   std::optional<int32_t> find(std::string_view token) const;
-  // Empty for an id without a token.
+  // Empty for an id without a token. Holds until the next add; moving the vocabulary changes nothing.
   std::string_view token(int32_t id) const;
-  int64_t size() const { return static_cast<int64_t>(ids_.size()); }
-  int32_t end_id() const { return static_cast<int32_t>(tokens_.size()); }
+  int64_t size() const { return static_cast<int64_t>(count_); }
+  int32_t end_id() const { return static_cast<int32_t>(places_.size()); }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  struct Place {
+    size_t begin = 0;  // in bytes_
+    uint32_t size = 0;
+    bool taken = false;
   };
-  std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
-  std::vector<const std::string*> tokens_;  // by id
+  struct Slot {
+    uint32_t hash = 0;
+    int32_t id = -1;  // -1: empty
+  };
+  Slot* slot_of(uint32_t hash, std::string_view token);
+  void grow();
+
+  std::vector<char> bytes_;
+  std::vector<Place> places_;  // by id
+  std::vector<Slot> slots_;    // open addressing, size a power of two
+  size_t count_ = 0;
 };
 
 // The model part of tokenizer.json as it was read, before it is checked.

@@ -22,9 +22,9 @@ int32_t unknown_id(const Vocabulary& vocabulary, const std::string& unk_token, c
 
 WordPiece::WordPiece(ModelFile file, std::string_view where) : where_(where) {
   const Component settings(file.settings, fmt::format("{}: model", where));
-  for (auto& [token, id] : file.vocabulary) {
+  for (const auto& [token, id] : file.vocabulary) {
     longest_bytes_ = std::max(longest_bytes_, token.size());
-    vocabulary_.add(std::move(token), id, where);
+    vocabulary_.add(token, id, where);
   }
   unk_token_ = settings.text("unk_token", "[UNK]");
   prefix_ = settings.text("continuing_subword_prefix", "##");
@@ -61,7 +61,7 @@ void WordPiece::encode(std::string_view word, std::vector<int32_t>* ids) const {
 }
 
 WordLevel::WordLevel(ModelFile file, std::string_view where) : where_(where) {
-  for (auto& [token, id] : file.vocabulary) vocabulary_.add(std::move(token), id, where);
+  for (const auto& [token, id] : file.vocabulary) vocabulary_.add(token, id, where);
   unk_token_ = Component(file.settings, fmt::format("{}: model", where)).text("unk_token", "<unk>");
 }
 
