@@ -1,11 +1,13 @@
 #include "evalmpi/text/jinja.h"
 
 #include <algorithm>
+#include <ctime>
 #include <optional>
 #include <unordered_map>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
+#include "evalmpi/text/unicode.h"
 #include "jinja_ast.h"
 #include "jinja_filters.h"
 #include "jinja_parser.h"
@@ -97,7 +99,7 @@ class Renderer {
       converted_.emplace(name, value);
       return value;
     }
-    if (name == "range" || name == "namespace" || name == "dict" || name == "raise_exception")
+    if (name == "range" || name == "namespace" || name == "dict" || name == "raise_exception" || name == "strftime_now")
       return Value(Function{name});
     return Value(Undefined{fmt::format("'{}' is undefined", name), parsed_.options.strict_undefined});
   }
@@ -421,6 +423,7 @@ class Renderer {
       const auto bound = arguments.bind(name, {"message"});
       throw Problem(bound[0] ? to_text(*bound[0]) : "raise_exception was called");
     }
+    if (name == "strftime_now") return Value::text(call_strftime(arguments));
     if (name == "range") return call_range(arguments);
     if (arguments.positional.size() > 1) throw Problem(fmt::format("{} takes at most one positional argument", name));
     std::vector<std::pair<Value, Value>> items;
@@ -438,6 +441,23 @@ class Renderer {
     auto space = std::make_shared<Namespace>();
     for (const auto& [key, value] : items) space->items.emplace_back(to_text(key), value);
     return Value(std::move(space));
+  }
+
+  // The local time, as datetime.now().strftime.
+  std::string call_strftime(const Arguments& arguments) {
+    const auto bound = arguments.bind("strftime_now", {"format"});
+    if (!bound[0] || !bound[0]->as_text()) throw Problem("strftime_now needs a format");
+    // A letter behind the format tells an empty result from one that does not fit.
+    const std::string format = *bound[0]->as_text() + "x";
+    const std::time_t now = std::time(nullptr);
+    std::tm local{};
+    localtime_r(&now, &local);
+    std::string text(16 * format.size() + 256, '\0');
+    const size_t bytes = std::strftime(text.data(), text.size(), format.c_str(), &local);
+    if (bytes == 0) throw Problem(fmt::format("strftime_now: the format '{}' is not supported", *bound[0]->as_text()));
+    text.resize(bytes - 1);
+    if (!is_valid_utf8(text)) throw Problem("strftime_now: the locale's names are not UTF-8");
+    return text;
   }
 
   Value call_range(const Arguments& arguments) {

@@ -275,6 +275,7 @@ std::optional<int32_t> Tokenizer::pad_id() const { return impl_->named_id("pad_t
 const std::string& Tokenizer::bos_token() const { return impl_->named_token("bos_token"); }
 const std::string& Tokenizer::eos_token() const { return impl_->named_token("eos_token"); }
 const std::string& Tokenizer::pad_token() const { return impl_->named_token("pad_token"); }
+const std::map<std::string, std::string>& Tokenizer::named_tokens() const { return impl_->named_tokens; }
 const std::string& Tokenizer::unk_token() const { return impl_->named_token("unk_token"); }
 
 std::string Tokenizer::token_text(int32_t id) const { return std::string(impl_->token(id)); }

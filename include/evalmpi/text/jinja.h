@@ -16,7 +16,7 @@
 // Methods: of text capitalize, count, endswith, find, format, index, isdigit, isspace, join, lower, lstrip,
 //   removeprefix, removesuffix, replace, rfind, rsplit, rstrip, split, splitlines, startswith, strip, title, upper;
 //   of lists index, count; of dicts get, items, keys, values.
-// Functions: range, namespace, dict, raise_exception.
+// Functions: range, namespace, dict, raise_exception, strftime_now.
 // Anything else is an error that names it: no statement, filter or value is passed over in silence.
 
 #include <cstdint>

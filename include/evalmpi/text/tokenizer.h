@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,6 +59,8 @@ class Tokenizer {
   const std::string& eos_token() const;
   const std::string& pad_token() const;
   const std::string& unk_token() const;
+  // All that are set, by the names of tokenizer_config.json ("bos_token" to "mask_token").
+  const std::map<std::string, std::string>& named_tokens() const;
 
   // The vocabulary's own spelling of a token ("Ġthe"); empty for an id without one.
   std::string token_text(int32_t id) const;
