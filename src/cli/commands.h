@@ -23,6 +23,7 @@ ExitCode inspect_command(const Invocation& invocation);
 ExitCode convert_command(const Invocation& invocation);
 // Also returns 1: the two differ.
 ExitCode compare_command(const Invocation& invocation);
+ExitCode score_command(const Invocation& invocation);
 ExitCode tasks_command(const Invocation& invocation);
 
 // `evalmpi` without a command: the job file in EVALMPI_JOB, else the demo that comes with the program.

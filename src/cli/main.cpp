@@ -26,6 +26,7 @@ constexpr Command kCommands[] = {
     {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},
     {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},
     {"compare", "show where two models or two runs differ", evalmpi::cli::compare_command},
+    {"score", "score a run's answers again, without a model", evalmpi::cli::score_command},
     {"tasks", "list the tasks", evalmpi::cli::tasks_command},
 };
 

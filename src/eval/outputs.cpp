@@ -211,6 +211,13 @@ Json generation_timings(const std::vector<const store::TaskResults*>& tables) {
   return all;
 }
 
+Json texts_of_responses(const Json& value) {
+  if (!value.is_array()) return text::python::str(value);
+  Json list = Json::array();
+  for (const Json& item : value) list.push_back(texts_of_responses(item));
+  return list;
+}
+
 Json results_json(const FinishedTasks& finished) {
   std::map<std::string, const task::TaskResult*> by_name;
   for (const task::TaskResult& result : finished.results) by_name[result.name] = &result;

@@ -26,6 +26,9 @@ struct FinishedTasks {
 // group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, task_hashes.
 Json results_json(const FinishedTasks& finished);
 
+// Responses as the harness writes them in samples: every leaf as text.
+Json texts_of_responses(const Json& value);
+
 // How generations went, per task with any: their number, prompt and new tokens, how they ended, seconds to the first token
 // and between tokens (mean, median, 99th percentile), and new tokens per second of one generation.
 Json generation_timings(const std::vector<const store::TaskResults*>& tables);

@@ -19,15 +19,6 @@ namespace {
 
 constexpr const char* kVersion = "0.1.0";
 
-// A task's name as part of a file name.
-std::string file_part(const std::string& name) {
-  std::string part = name;
-  for (char& c : part) {
-    if (c == '/' || c == '\\' || c == ':' || c == '\0') c = '_';
-  }
-  return part;
-}
-
 FinishedTasks finished_tasks(const Published& published, const std::vector<const task::Task*>& tasks,
                              const std::vector<task::GroupConfig>& groups) {
   FinishedTasks finished{tasks, {}, {}, groups, {}};
@@ -172,6 +163,14 @@ void print_summary(const Published& published, const FinishedTasks& finished, co
 }
 
 }  // namespace
+
+std::string file_part(const std::string& name) {
+  std::string part = name;
+  for (char& c : part) {
+    if (c == '/' || c == '\\' || c == ':' || c == '\0') c = '_';
+  }
+  return part;
+}
 
 std::string local_time_id() {
   const auto now = std::chrono::system_clock::now();

@@ -70,4 +70,7 @@ void publish_run(Published& published, const std::vector<const task::Task*>& tas
 // "2026-11-22T10-15-00.123456": local time as the harness names its files.
 std::string local_time_id();
 
+// A task's or model's name as part of a file name.
+std::string file_part(const std::string& name);
+
 }  // namespace evalmpi::eval

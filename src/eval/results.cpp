@@ -7,6 +7,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
+#include "outputs.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -79,13 +80,6 @@ bool all_of(const std::vector<uint8_t>& flags) {
   return std::all_of(flags.begin(), flags.end(), [](uint8_t flag) { return flag != 0; });
 }
 
-// The harness makes text of every leaf before it writes responses.
-Json as_texts(const Json& value) {
-  if (!value.is_array()) return python::str(value);
-  Json list = Json::array();
-  for (const Json& item : value) list.push_back(as_texts(item));
-  return list;
-}
 
 class Reporter {
  public:
@@ -116,7 +110,7 @@ class Reporter {
 
     void add(Json asked, std::vector<Json> answers) {
       arguments[fmt::format("gen_args_{}", values.size())] = std::move(asked);
-      responses.push_back(as_texts(Json(answers)));
+      responses.push_back(texts_of_responses(Json(answers)));
       values.push_back(std::move(answers));
     }
   };
@@ -159,7 +153,7 @@ class Reporter {
       Json names = Json::array();
       for (const auto& [name, value] : filters[f].metrics) names.push_back(name);
       Json sample = {{"doc_id", row}, {"doc", document}, {"target", target}, {"arguments", exchange.arguments},
-                     {"resps", exchange.responses}, {"filtered_resps", as_texts(filters[f].filtered_responses)},
+                     {"resps", exchange.responses}, {"filtered_resps", texts_of_responses(filters[f].filtered_responses)},
                      {"filter", filters[f].filter}, {"metrics", names}, {"doc_hash", doc_hash},
                      {"prompt_hash", prompt_hash}, {"target_hash", target_hash}};
       for (const auto& [name, value] : filters[f].metrics) sample[name] = value;

@@ -218,7 +218,7 @@ Task Task::from_documents(TaskConfig config, data::Split documents, std::vector<
 }
 
 void Task::draw_examples() {
-  if (config_.num_fewshot == 0) return;
+  if (config_.num_fewshot == 0 || !options_.draws_examples) return;
   Sampler sampler(pool_, config_.num_fewshot, options_.fewshot_seed.value_or(kDefaultSeed), where_of(config_));
   // Both may be unset, which also counts as the same split.
   const bool may_hold_document = config_.fewshot.split == config_.test_split;
