@@ -126,7 +126,7 @@ constexpr int64_t kPartOfWeights = 4;
 }  // namespace
 
 int64_t slot_positions(const model::ModelSpec& spec) {
-  const int64_t position_bytes = std::max<int64_t>(1, 2 * spec.layers * spec.kv_heads * spec.head_dim * static_cast<int64_t>(sizeof(float)));
+  const int64_t position_bytes = std::max<int64_t>(1, spec.layers * spec.kv_heads * (spec.head_dim + spec.value_dim()) * static_cast<int64_t>(sizeof(float)));
   const int64_t weights = model::count_parameters(model::make_tensor_table(spec)) * 2;
   return std::max(kSlotBytes, weights / kPartOfWeights) / position_bytes;
 }

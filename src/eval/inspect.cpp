@@ -49,8 +49,13 @@ int64_t elements(const std::vector<int64_t>& shape) {
 
 const char* part_of(Slot slot) {
   switch (slot) {
+    case Slot::kProjectIn:
+    case Slot::kProjectOut:
     case Slot::kEmbedding: return "embedding";
     case Slot::kPosition: return "positions";
+    case Slot::kQueryDown:
+    case Slot::kKeyValueDown:
+    case Slot::kSinks:
     case Slot::kQuery:
     case Slot::kKey:
     case Slot::kValue:
@@ -65,6 +70,7 @@ const char* part_of(Slot slot) {
     case Slot::kSharedUp:
     case Slot::kSharedDown: return "shared_experts";
     case Slot::kRouter:
+    case Slot::kRouterCorrection:
     case Slot::kSharedRouter: return "routers";
     case Slot::kHead: return "head";
     default: return "norms";
@@ -79,6 +85,9 @@ const char* rule_name(model::ShardRule rule) {
     case kKeyValueRows: return "rows of KV heads";
     case kQueryHeads: return "query heads";
     case kKeyValueHeads: return "KV heads";
+    case kOneQueryHead: return "with its query head";
+    case kOneKeyValueHead: return "with its KV head";
+    case kFirst: return "first rank";
     case kQueryColumns: return "columns of query heads";
     case kMlpRows: return "MLP rows";
     case kMlpColumns: return "MLP columns";
@@ -97,6 +106,7 @@ const char* activation_name(ops::Activation activation) {
     case ops::Activation::kGeluErf: return "gelu";
     case ops::Activation::kGeluTanh: return "gelu (tanh)";
     case ops::Activation::kRelu: return "relu";
+    case ops::Activation::kQuickGelu: return "quick gelu";
   }
   return "";
 }
@@ -131,7 +141,9 @@ Json details_json(const ModelSpec& spec) {
   Json words = Json::array();
   words.push_back(fmt::format("{} norm{} (eps {}){}", spec.norm == model::NormKind::kRms ? "RMS" : "layer",
                               spec.norm_has_weight ? "" : " without weights", spec.norm_eps,
-                              spec.norm_after ? (spec.norm_before ? ", before and after" : ", after") : ""));
+                              spec.norm_of_sum  ? ", of sums"
+                              : spec.norm_after ? (spec.norm_before ? ", before and after" : ", after")
+                                                : ""));
   words.push_back(fmt::format("{}{}", activation_name(spec.activation), spec.gated_mlp ? ", gated" : ""));
   words.push_back(spec.tied_head ? "tied head" : "separate head");
   const auto say = [&](bool is_so, std::string text) {
@@ -147,6 +159,11 @@ Json details_json(const ModelSpec& spec) {
   say(spec.attention_soft_cap > 0, fmt::format("scores capped at {}", spec.attention_soft_cap));
   say(spec.logit_soft_cap > 0, fmt::format("logits capped at {}", spec.logit_soft_cap));
   say(spec.attention_sinks, "attention sinks");
+  say(spec.latent.key_value_rank > 0,
+      fmt::format("latent attention: keys and values from {} numbers a token, values of {} dimensions a head",
+                  spec.latent.key_value_rank, spec.latent.value_dim));
+  say(spec.experts.is_mxfp4, "experts in MXFP4, widened to bfloat16 when loaded");
+  say(spec.token_width() != spec.hidden, fmt::format("embedding of {} projected", spec.token_width()));
   say(spec.embedding_norm, "norm of the embedding");
   say(spec.embedding_scale != 1, fmt::format("embedding times {:.6g}", spec.embedding_scale));
   say(spec.residual_scale != 1, fmt::format("residuals times {:.6g}", spec.residual_scale));

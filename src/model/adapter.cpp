@@ -31,7 +31,7 @@ ModelSpec untied(ModelSpec spec) {
 std::string module_of(const TensorRow& row) { return row.source_name.substr(0, row.source_name.rfind('.')); }
 
 bool is_linear(const TensorRow& row) {
-  if (row.part != Part::kWeight || row.shape.size() != 2) return false;
+  if (row.part != Part::kWeight || row.shape.size() != 2 || !row.is_adaptable) return false;
   switch (row.slot) {
     case Slot::kEmbedding:
     case Slot::kPosition:

@@ -47,7 +47,7 @@ MergedTensor::MergedTensor(const Checkpoint& file, std::string source, const Ten
 }
 
 at::Tensor MergedTensor::sum(int64_t begin, int64_t end) const {
-  const at::Tensor below = file_.read(source_, shape_, 0, {{begin, end}}).to(at::kFloat);
+  const at::Tensor below = file_.read(source_, shape_, {0, {{begin, end}}}).to(at::kFloat);
   if (!left_NR_.defined()) return below;
   return below.add(ops::linear(left_NR_.narrow(0, begin, end - begin), right_KR_, {}).mul(scale_));
 }

@@ -24,12 +24,16 @@ Slice whole_columns(const TensorRow& row) { return {1, {{0, row.shape[1]}}}; }
 Slice whole_rows(const TensorRow& row) { return {0, {{0, row.shape[0]}}}; }
 
 Linear* linear_of(const TensorRow& row, Weights& weights) {
+  if (row.slot == Slot::kProjectIn) return &weights.project_in;
+  if (row.slot == Slot::kProjectOut) return &weights.project_out;
   LayerWeights& layer = weights.layers.at(static_cast<size_t>(row.layer));
   Mlp* const expert = row.expert < 0 ? nullptr : &layer.experts.at(static_cast<size_t>(row.expert));
   switch (row.slot) {
     case Slot::kQuery: return &layer.query;
     case Slot::kKey: return &layer.key;
     case Slot::kValue: return &layer.value;
+    case Slot::kQueryDown: return &layer.query_down;
+    case Slot::kKeyValueDown: return &layer.key_value_down;
     case Slot::kAttentionOut: return &layer.attention_out;
     case Slot::kGate: return &layer.mlp.gate;
     case Slot::kUp: return &layer.mlp.up;
@@ -142,7 +146,7 @@ void add_to_embedding(const Adapter& adapter, const AdapterModule& module, const
 
 at::Tensor read_adapter_tensor(const Checkpoint& file, const std::string& name, const std::vector<int64_t>& shape,
                                const Slice& slice) {
-  const at::Tensor in_file = file.read(name, shape, slice.dim, slice.ranges);
+  const at::Tensor in_file = file.read(name, shape, slice);
   at::Tensor copy = at::empty(in_file.sizes(), at::kFloat);
   copy.copy_(in_file);
   file.forget(name);

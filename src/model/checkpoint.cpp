@@ -177,28 +177,35 @@ std::string Checkpoint::where(const std::string& name) const {
   return place.string() + ": tensor \"" + name + "\"";
 }
 
-void Checkpoint::check(const std::string& name, const std::vector<int64_t>& shape) const {
+void Checkpoint::check(const std::string& name, const std::vector<int64_t>& shape, std::string_view dtype) const {
   const TensorEntry* entry = find(name);
   if (entry == nullptr) {
     fail(ExitCode::kBadInput, "{} is missing; expected the shape {}", where(name), shown(shape));
   }
-  scalar_type(*entry, where(name));
+  if (dtype.empty()) {
+    scalar_type(*entry, where(name));
+  } else if (entry->dtype != dtype) {
+    fail(ExitCode::kBadInput, "{}: its dtype is {}; config.json asks for {}", where(name), entry->dtype, dtype);
+  }
   if (entry->shape != shape) {
     fail(ExitCode::kBadInput, "{} has the shape {}; config.json asks for {}", where(name), shown(entry->shape),
          shown(shape));
   }
 }
 
-at::Tensor Checkpoint::read(const std::string& name, const std::vector<int64_t>& shape, int64_t dim,
-                            const std::vector<Range>& ranges) const {
+at::Tensor Checkpoint::read(const std::string& name, const std::vector<int64_t>& shape, const Slice& slice) const {
   check(name, shape);
   const TensorEntry* entry = find(name);
   const at::ScalarType type = scalar_type(*entry, name);
-  const at::Tensor all = whole(*entry, type);
+  at::Tensor all = whole(*entry, type);
+  if (slice.index >= 0) all = all.select(0, slice.index);
   std::vector<at::Tensor> parts;
-  for (const Range& range : ranges) parts.push_back(all.narrow(dim, range.begin, range.size()));
-  if (parts.empty()) parts.push_back(all.narrow(dim, 0, 0));
-  at::Tensor joined = parts.size() == 1 ? parts[0] : at::cat(parts, dim);
+  for (const Range& range : slice.ranges) parts.push_back(all.slice(slice.dim, range.begin, range.end, slice.step));
+  if (slice.step > 1) {
+    for (at::Tensor& part : parts) part = part.contiguous();
+  }
+  if (parts.empty()) parts.push_back(all.narrow(slice.dim, 0, 0));
+  at::Tensor joined = parts.size() == 1 ? parts[0] : at::cat(parts, slice.dim);
   bytes_read_ += static_cast<uint64_t>(joined.numel()) * c10::elementSize(type);
   return joined;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 // How each family's config.json says what a model is. Adding a family: a reader and its row here, its tensors' names in
-// source_names.cpp.
+// source_names.cpp. The kin of GPT-2 is in gpt_families.cpp, families with experts in expert_families.cpp.
 
 #include <cstdint>
 #include <span>
@@ -26,6 +26,7 @@ struct FamilyReader {
   const char* architecture;
   const char* model_type;
   void (*read)(const ConfigReader& config, ModelSpec& spec);
+  bool reads_mxfp4 = false;  // weights quantised so
 };
 
 std::span<const FamilyReader> family_readers();

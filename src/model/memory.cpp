@@ -33,6 +33,7 @@ int64_t resident_bytes(const TensorRow& row, const ModelSpec& spec, const RankSh
   const std::vector<int64_t> shape = shard_shape(row, shard_slice(row, spec, shard));
   if (shape.size() != 2) return elements(shape) * kFloatBytes;
   if (row.slot == Slot::kEmbedding && !spec.tied_head) return elements(shape) * bytes_of(dtype);
+  if (row.source.storage == Storage::kMxfp4) dtype = DType::kBFloat16;
   if (row.slot == Slot::kPosition || row.slot == Slot::kQueryNorm || row.slot == Slot::kKeyNorm) {
     return elements(shape) * kFloatBytes;
   }
@@ -52,7 +53,9 @@ DType dtype_in_memory(const TensorRow& row, const ModelSpec& spec, DType dtype) 
 int64_t activation_floats_per_row(const ModelSpec& spec, const RankShard& shard, int tp) {
   const int64_t query = shard.query_heads.size() * spec.head_dim;
   const int64_t key = shard.kv_heads.size() * spec.head_dim;
-  const int64_t in_attention = 3 * spec.hidden + 2 * query + 2 * key;
+  const LatentSpec& latent = spec.latent;
+  const int64_t narrow = 2 * (latent.query_rank + latent.key_value_rank + latent.rotary_dim);
+  const int64_t in_attention = 3 * spec.hidden + 2 * query + 2 * key + (narrow > 0 ? narrow + key : 0);
   const int64_t wide = spec.gated_mlp ? 3 : 2;
   const int64_t in_mlp = 5 * spec.hidden + wide * std::max(shard.mlp.size(), shard.shared_mlp.size());
   // One expert's tokens at a time, at most all of them, beside the sum.
@@ -110,7 +113,7 @@ PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_ra
     memory.tensors_bytes.push_back(bytes);
   }
   memory.key_value_bytes_per_position =
-      spec.layers * shard.kv_heads.size() * (spec.head_dim + in_panels(spec.head_dim)) * kFloatBytes;
+      spec.layers * shard.kv_heads.size() * (spec.head_dim + in_panels(spec.value_dim())) * kFloatBytes;
   memory.activation_bytes_per_row = activation_floats_per_row(spec, shard, plan.tp()) * kFloatBytes;
   const int64_t head_blocks = (shard.vocab.size() + kHeadBlock - 1) / kHeadBlock;
   memory.head_bytes_per_row = 2 * spec.hidden * kFloatBytes + head_blocks * kSummaryBytes;

@@ -116,9 +116,11 @@ void fail_other_format(const fs::path& folder) {
   if (first != Format::kNone) fail_format(first, folder, file);
 }
 
-void check_plain_weights(const ConfigReader& config) {
+void check_plain_weights(const ConfigReader& config, bool reads_mxfp4) {
   for (const char* key : {"quantization_config", "compression_config"}) {
     if (!config.has(key)) continue;
+    const bool is_mxfp4 = config.raw(key).is_object() && config.object(key).text_or("quant_method", "") == "mxfp4";
+    if (reads_mxfp4 && is_mxfp4) continue;
     fail(ExitCode::kBadInput,
          "{}: the weights are quantised ({}, says {}), which is not supported; use the model in bfloat16, float16 or "
          "float32 that it was made from",

@@ -14,6 +14,6 @@ namespace evalmpi::model {
 void fail_other_format(const std::filesystem::path& folder);
 
 // FAILS: kBadInput naming the method when config.json says that the weights are quantised.
-void check_plain_weights(const ConfigReader& config);
+void check_plain_weights(const ConfigReader& config, bool reads_mxfp4);
 
 }  // namespace evalmpi::model

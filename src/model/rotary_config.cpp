@@ -25,6 +25,7 @@ void read_yarn(const ConfigReader& rope, RotarySpec& rotary) {
                               ? yarn_scale(rotary.factor, mscale) / yarn_scale(rotary.factor, mscale_all)
                               : yarn_scale(rotary.factor, 1.0);
   rotary.attention_factor = rope.number_or("attention_factor", inferred, 0.0, 1e3);
+  if (mscale_all != 0) rotary.score_scale = std::pow(yarn_scale(rotary.factor, mscale_all), 2);
   const double fast = rope.number_or("beta_fast", 0.0, 0.0, 1e6), slow = rope.number_or("beta_slow", 0.0, 0.0, 1e6);
   rotary.beta_fast = fast == 0 ? 32.0 : fast;
   rotary.beta_slow = slow == 0 ? 1.0 : slow;

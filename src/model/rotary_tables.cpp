@@ -99,7 +99,7 @@ ops::RotaryTable make_rotary_table(const RotarySpec& rotary, int64_t positions) 
   const float factor = static_cast<float>(rotary.attention_factor);
   ops::RotaryTable table{.cos_PR = at::empty({positions, width}, at::kFloat),
                          .sin_PR = at::empty({positions, width}, at::kFloat),
-                         .first = 0,
+                         .first = rotary.first,
                          .is_interleaved = rotary.is_interleaved};
   float* cosines = table.cos_PR.mutable_data_ptr<float>();
   float* sines = table.sin_PR.mutable_data_ptr<float>();

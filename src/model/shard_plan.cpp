@@ -38,6 +38,11 @@ void assign_heads(const ModelSpec& spec, ShardPlan& plan) {
 
 // The attention parameters of a rank, and those of one MLP column, in one layer.
 int64_t attention_parameters(const ModelSpec& spec, const RankShard& shard) {
+  if (const LatentSpec& latent = spec.latent; latent.key_value_rank > 0) {
+    const int64_t query = spec.head_dim * (latent.query_rank > 0 ? latent.query_rank : spec.hidden);
+    const int64_t key_value = (spec.head_dim - latent.rotary_dim + latent.value_dim) * latent.key_value_rank;
+    return shard.query_heads.size() * (query + key_value + latent.value_dim * spec.hidden);
+  }
   return 2 * (shard.query_heads.size() + shard.kv_heads.size()) * spec.head_dim * spec.hidden;
 }
 int64_t mlp_column_parameters(const ModelSpec& spec) { return (spec.gated_mlp ? 3 : 2) * spec.hidden; }
@@ -74,6 +79,12 @@ std::vector<int64_t> balanced_columns(const std::vector<int64_t>& attention, int
 
 }  // namespace
 
+int64_t Slice::size() const {
+  int64_t total = 0;
+  for (const Range& range : ranges) total += (range.size() + step - 1) / step;
+  return total;
+}
+
 ShardPlan make_shard_plan(const ModelSpec& spec, int tp, int64_t granule) {
   if (tp < 1 || tp > (1 << 14)) fail(ExitCode::kUsage, "tp is {}; it must be from 1 to {}", tp, 1 << 14);
   EVALMPI_CHECK(granule >= 1);
@@ -94,7 +105,10 @@ ShardPlan make_shard_plan(const ModelSpec& spec, int tp, int64_t granule) {
   if (spec.experts.count > 0) assign(spec.experts.mlp, spec.experts.count * 3 * spec.hidden, &RankShard::expert_mlp);
   if (spec.experts.shared_mlp > 0) assign(spec.experts.shared_mlp, 3 * spec.hidden, &RankShard::shared_mlp);
   const std::vector<Range> vocab = equal_ranges(spec.vocab, tp);
-  for (size_t rank = 0; rank < plan.ranks.size(); ++rank) plan.ranks[rank].vocab = vocab[rank];
+  for (size_t rank = 0; rank < plan.ranks.size(); ++rank) {
+    plan.ranks[rank].vocab = vocab[rank];
+    plan.ranks[rank].is_first = rank == 0;
+  }
   return plan;
 }
 

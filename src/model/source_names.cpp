@@ -1,5 +1,6 @@
 #include "source_names.h"
 
+#include <array>
 #include <string_view>
 
 namespace evalmpi::model {
@@ -187,16 +188,20 @@ constexpr SourceModule kGptJModules[] = {
 
 constexpr SourceModule kOptModules[] = {
     {Slot::kEmbedding, "model.decoder.embed_tokens", ""},
+    {Slot::kProjectIn, "model.decoder.project_in", "project_in"},
     {Slot::kPosition, "model.decoder.embed_positions", ""},
     {Slot::kAttentionNorm, "model.decoder.layers.{}.self_attn_layer_norm", ""},
     {Slot::kQuery, "model.decoder.layers.{}.self_attn.q_proj", "q_proj"},
     {Slot::kKey, "model.decoder.layers.{}.self_attn.k_proj", "k_proj"},
     {Slot::kValue, "model.decoder.layers.{}.self_attn.v_proj", "v_proj"},
     {Slot::kAttentionOut, "model.decoder.layers.{}.self_attn.out_proj", "out_proj"},
+    {Slot::kAttentionPostNorm, "model.decoder.layers.{}.self_attn_layer_norm", ""},
     {Slot::kMlpNorm, "model.decoder.layers.{}.final_layer_norm", ""},
+    {Slot::kMlpPostNorm, "model.decoder.layers.{}.final_layer_norm", ""},
     {Slot::kUp, "model.decoder.layers.{}.fc1", "fc1"},
     {Slot::kDown, "model.decoder.layers.{}.fc2", "fc2"},
     {Slot::kFinalNorm, "model.decoder.final_layer_norm", ""},
+    {Slot::kProjectOut, "model.decoder.project_out", "project_out"},
     {Slot::kHead, "lm_head", "lm_head"},
 };
 
@@ -243,6 +248,110 @@ constexpr SourceModule kFalconTwoNormModules[] = {
     {Slot::kHead, "lm_head", "lm_head"},
 };
 
+// A norm for each head.
+constexpr SourceModule kStableLmModules[] = {
+    {Slot::kEmbedding, "model.embed_tokens", ""},
+    {Slot::kAttentionNorm, "model.layers.{}.input_layernorm", ""},
+    {Slot::kQuery, "model.layers.{}.self_attn.q_proj", "q_proj"},
+    {Slot::kKey, "model.layers.{}.self_attn.k_proj", "k_proj"},
+    {Slot::kValue, "model.layers.{}.self_attn.v_proj", "v_proj"},
+    {Slot::kQueryNorm, "model.layers.{}.self_attn.q_layernorm.norms.{}", ""},
+    {Slot::kKeyNorm, "model.layers.{}.self_attn.k_layernorm.norms.{}", ""},
+    {Slot::kAttentionOut, "model.layers.{}.self_attn.o_proj", "o_proj"},
+    {Slot::kMlpNorm, "model.layers.{}.post_attention_layernorm", ""},
+    {Slot::kGate, "model.layers.{}.mlp.gate_proj", "gate_proj"},
+    {Slot::kUp, "model.layers.{}.mlp.up_proj", "up_proj"},
+    {Slot::kDown, "model.layers.{}.mlp.down_proj", "down_proj"},
+    {Slot::kFinalNorm, "model.norm", ""},
+    {Slot::kHead, "lm_head", "lm_head"},
+};
+
+constexpr SourceModule kGlmModules[] = {
+    {Slot::kEmbedding, "model.embed_tokens", ""},
+    {Slot::kAttentionNorm, "model.layers.{}.input_layernorm", ""},
+    {Slot::kQuery, "model.layers.{}.self_attn.q_proj", "q_proj"},
+    {Slot::kKey, "model.layers.{}.self_attn.k_proj", "k_proj"},
+    {Slot::kValue, "model.layers.{}.self_attn.v_proj", "v_proj"},
+    {Slot::kAttentionOut, "model.layers.{}.self_attn.o_proj", "o_proj"},
+    {Slot::kAttentionPostNorm, "model.layers.{}.post_self_attn_layernorm", ""},
+    {Slot::kMlpNorm, "model.layers.{}.post_attention_layernorm", ""},
+    {Slot::kGate, "model.layers.{}.mlp.gate_up_proj", "gate_up_proj", Fusion::kGateUp},
+    {Slot::kUp, "model.layers.{}.mlp.gate_up_proj", "gate_up_proj", Fusion::kGateUp},
+    {Slot::kDown, "model.layers.{}.mlp.down_proj", "down_proj"},
+    {Slot::kMlpPostNorm, "model.layers.{}.post_mlp_layernorm", ""},
+    {Slot::kFinalNorm, "model.norm", ""},
+    {Slot::kHead, "lm_head", "lm_head"},
+};
+
+constexpr SourceModule kGraniteMoeModules[] = {
+    {Slot::kEmbedding, "model.embed_tokens", ""},
+    {Slot::kAttentionNorm, "model.layers.{}.input_layernorm", ""},
+    {Slot::kQuery, "model.layers.{}.self_attn.q_proj", "q_proj"},
+    {Slot::kKey, "model.layers.{}.self_attn.k_proj", "k_proj"},
+    {Slot::kValue, "model.layers.{}.self_attn.v_proj", "v_proj"},
+    {Slot::kAttentionOut, "model.layers.{}.self_attn.o_proj", "o_proj"},
+    {Slot::kMlpNorm, "model.layers.{}.post_attention_layernorm", ""},
+    {Slot::kRouter, "model.layers.{}.block_sparse_moe.router.layer", ""},
+    {Slot::kExpertGate, "model.layers.{}.block_sparse_moe.input_linear", "", Fusion::kGateUp},
+    {Slot::kExpertUp, "model.layers.{}.block_sparse_moe.input_linear", "", Fusion::kGateUp},
+    {Slot::kExpertDown, "model.layers.{}.block_sparse_moe.output_linear", ""},
+    {Slot::kFinalNorm, "model.norm", ""},
+    {Slot::kHead, "lm_head", "lm_head"},
+};
+
+constexpr const char* kGptOssGateUp = "model.layers.{}.mlp.experts.gate_up_proj";
+
+constexpr SourceModule kGptOssModules[] = {
+    {Slot::kEmbedding, "model.embed_tokens", ""},
+    {Slot::kAttentionNorm, "model.layers.{}.input_layernorm", ""},
+    {Slot::kQuery, "model.layers.{}.self_attn.q_proj", "q_proj"},
+    {Slot::kKey, "model.layers.{}.self_attn.k_proj", "k_proj"},
+    {Slot::kValue, "model.layers.{}.self_attn.v_proj", "v_proj"},
+    {.slot = Slot::kSinks, .pattern = "model.layers.{}.self_attn.sinks", .naming = Naming::kParameter},
+    {Slot::kAttentionOut, "model.layers.{}.self_attn.o_proj", "o_proj"},
+    {Slot::kMlpNorm, "model.layers.{}.post_attention_layernorm", ""},
+    {Slot::kRouter, "model.layers.{}.mlp.router", "", Fusion::kNone, false, Naming::kOwnModule},
+    {Slot::kExpertGate, kGptOssGateUp, "", Fusion::kGateUpInTurns, true, Naming::kParameter},
+    {Slot::kExpertUp, kGptOssGateUp, "", Fusion::kGateUpInTurns, true, Naming::kParameter},
+    {Slot::kExpertDown, "model.layers.{}.mlp.experts.down_proj", "", Fusion::kNone, true, Naming::kParameter},
+    {Slot::kFinalNorm, "model.norm", ""},
+    {Slot::kHead, "lm_head", "lm_head"},
+};
+
+constexpr auto deepseek_modules(const char* query, const char* query_target) {
+  return std::to_array<SourceModule>({
+      {Slot::kEmbedding, "model.embed_tokens", ""},
+      {Slot::kAttentionNorm, "model.layers.{}.input_layernorm", ""},
+      {Slot::kQueryDown, "model.layers.{}.self_attn.q_a_proj", "q_a_proj"},
+      {Slot::kQueryDownNorm, "model.layers.{}.self_attn.q_a_layernorm", ""},
+      {Slot::kKeyValueDown, "model.layers.{}.self_attn.kv_a_proj_with_mqa", "kv_a_proj_with_mqa"},
+      {Slot::kKeyValueDownNorm, "model.layers.{}.self_attn.kv_a_layernorm", ""},
+      {Slot::kQuery, query, query_target},
+      {Slot::kKey, "model.layers.{}.self_attn.kv_b_proj", "kv_b_proj", Fusion::kKeyValuePerHead},
+      {Slot::kValue, "model.layers.{}.self_attn.kv_b_proj", "kv_b_proj", Fusion::kKeyValuePerHead},
+      {Slot::kAttentionOut, "model.layers.{}.self_attn.o_proj", "o_proj"},
+      {Slot::kMlpNorm, "model.layers.{}.post_attention_layernorm", ""},
+      {Slot::kGate, "model.layers.{}.mlp.gate_proj", "gate_proj"},
+      {Slot::kUp, "model.layers.{}.mlp.up_proj", "up_proj"},
+      {Slot::kDown, "model.layers.{}.mlp.down_proj", "down_proj"},
+      {Slot::kRouter, "model.layers.{}.mlp.gate", "", Fusion::kNone, false, Naming::kOwnModule},
+      {.slot = Slot::kRouterCorrection,
+       .pattern = "model.layers.{}.mlp.gate.e_score_correction_bias",
+       .naming = Naming::kParameter},
+      {Slot::kExpertGate, "model.layers.{}.mlp.experts.{}.gate_proj", "gate_proj"},
+      {Slot::kExpertUp, "model.layers.{}.mlp.experts.{}.up_proj", "up_proj"},
+      {Slot::kExpertDown, "model.layers.{}.mlp.experts.{}.down_proj", "down_proj"},
+      {Slot::kSharedGate, "model.layers.{}.mlp.shared_experts.gate_proj", "gate_proj"},
+      {Slot::kSharedUp, "model.layers.{}.mlp.shared_experts.up_proj", "up_proj"},
+      {Slot::kSharedDown, "model.layers.{}.mlp.shared_experts.down_proj", "down_proj"},
+      {Slot::kFinalNorm, "model.norm", ""},
+      {Slot::kHead, "lm_head", "lm_head"},
+  });
+}
+
+constexpr auto kDeepseekModules = deepseek_modules("model.layers.{}.self_attn.q_b_proj", "q_b_proj");
+constexpr auto kDeepseekLiteModules = deepseek_modules("model.layers.{}.self_attn.q_proj", "q_proj");
+
 }  // namespace
 
 std::span<const SourceModule> source_modules(const ModelSpec& spec) {
@@ -261,6 +370,12 @@ std::span<const SourceModule> source_modules(const ModelSpec& spec) {
   if (family == "bloom") return kBloomModules;
   if (family == "falcon" && spec.parallel_residual && !spec.parallel_shares_norm) return kFalconTwoNormModules;
   if (family == "falcon") return kFalconModules;
+  if (family == "stablelm") return kStableLmModules;
+  if (family == "glm" || family == "glm4") return kGlmModules;
+  if (family == "granitemoe") return kGraniteMoeModules;
+  if (family == "gpt_oss") return kGptOssModules;
+  if (family.starts_with("deepseek") && spec.latent.query_rank > 0) return kDeepseekModules;
+  if (family.starts_with("deepseek")) return kDeepseekLiteModules;
   return kLlamaModules;
 }
 

@@ -109,7 +109,7 @@ void check_sizes(const ModelSpec& spec, const std::string& where) {
     fail(ExitCode::kBadInput, "{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", where,
          spec.heads, spec.kv_heads);
   }
-  if (spec.heads * spec.head_dim > 4 * kMaxHidden) {
+  if (spec.heads * std::max(spec.head_dim, spec.value_dim()) > 4 * kMaxHidden) {
     fail(ExitCode::kBadInput, "{}: {} heads of {} dimensions cannot be", where, spec.heads, spec.head_dim);
   }
 }
@@ -154,7 +154,7 @@ ModelSpec read_model_spec(const fs::path& folder) {
   spec.config = parse_json(read_file(path, kMaxConfigBytes), path.string());
   const ConfigReader config(spec.config, path.string());
   const FamilyReader& family = find_family(config);
-  check_plain_weights(config);
+  check_plain_weights(config, family.reads_mxfp4);
   spec.architecture = family.architecture;
   spec.family = family.model_type;
   family.read(config, spec);

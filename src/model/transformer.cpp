@@ -83,34 +83,77 @@ at::Tensor heads_view(const at::Tensor& x_TK, int64_t heads, int64_t head_dim) {
   return x_TK.contiguous().view({x_TK.size(0), heads, head_dim});
 }
 
-// This place's part of the sum over tp; the output's bias is not in it.
-at::Tensor attention_part(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
+// Queries, keys and values of this place's heads, before their positions.
+struct Heads {
+  at::Tensor q_TNH, k_TGH, v_TGU;
+};
+
+Heads project(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
   const ModelSpec& spec = block.spec();
   const RankShard& shard = block.weights.shard;
   const int64_t N = shard.query_heads.size(), G = shard.kv_heads.size(), H = spec.head_dim;
   const double clip = spec.query_key_value_clip;
   const at::Tensor q_TK = normalise_heads(block, layer.query_norm, clipped(layer.query(x_TD), clip), spec.heads);
   const at::Tensor k_TK = normalise_heads(block, layer.key_norm, clipped(layer.key(x_TD), clip), spec.kv_heads);
-  const at::Tensor q_TNH = with_positions(block, heads_view(q_TK, N, H));
-  const at::Tensor k_TGH = with_positions(block, heads_view(k_TK, G, H));
-  const at::Tensor v_TGH = heads_view(clipped(layer.value(x_TD), clip), G, H);
+  return {heads_view(q_TK, N, H), heads_view(k_TK, G, H), heads_view(clipped(layer.value(x_TD), clip), G, H)};
+}
+
+// The same of latent attention: keys and values are spread out over the heads, then everything is as elsewhere.
+Heads project_latent(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
+  const ModelSpec& spec = block.spec();
+  const LatentSpec& latent = spec.latent;
+  const int64_t T = x_TD.size(0), N = block.weights.shard.query_heads.size(), G = block.weights.shard.kv_heads.size();
+  const int64_t C = latent.key_value_rank, own = spec.head_dim - latent.rotary_dim;
+  const auto narrow_norm = [&](const at::Tensor& x, const Norm& norm) {
+    return ops::rms_norm(x.contiguous(), norm.weight_D, latent.norm_eps);
+  };
+  const at::Tensor q_TQ = latent.query_rank > 0 ? narrow_norm(layer.query_down(x_TD), layer.query_down_norm) : x_TD;
+  const at::Tensor down_TK = layer.key_value_down(x_TD);
+  const at::Tensor c_TC = narrow_norm(down_TK.narrow(1, 0, C), layer.key_value_down_norm);
+  const at::Tensor shared_TGR = down_TK.narrow(1, C, latent.rotary_dim).unsqueeze(1).expand({T, G, latent.rotary_dim});
+  const at::Tensor k_TGH = at::cat({heads_view(layer.key(c_TC), G, own), shared_TGR}, 2);
+  return {heads_view(layer.query(q_TQ), N, spec.head_dim), k_TGH, heads_view(layer.value(c_TC), G, latent.value_dim)};
+}
+
+// This place's part of the sum over tp; the output's bias is not in it.
+at::Tensor attention_part(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
+  const ModelSpec& spec = block.spec();
+  const Heads heads =
+      spec.latent.key_value_rank > 0 ? project_latent(block, layer, x_TD) : project(block, layer, x_TD);
+  const at::Tensor q_TNH = with_positions(block, heads.q_TNH), k_TGH = with_positions(block, heads.k_TGH);
   const ops::AttentionRule rule{.scale = spec.attention_scale,
                                 .window = block.layer_spec().sliding_window,
                                 .soft_cap = spec.attention_soft_cap,
                                 .bias_NP = block.weights.alibi_NP,
-                                .sink_N = {}};
-  return layer.attention_out(ops::attention(q_TNH, k_TGH, v_TGH, block.segment.spans, block.store, block.layer,
-                                            shard.kv_head_of_query, rule));
+                                .sink_N = layer.sinks_N};
+  return layer.attention_out(ops::attention(q_TNH, k_TGH, heads.v_TGU, block.segment.spans, block.store, block.layer,
+                                            block.weights.shard.kv_head_of_query, rule));
 }
 
 at::Tensor run_mlp(const ModelSpec& spec, const Mlp& mlp, const at::Tensor& x_TD) {
+  if (spec.gate_limit > 0) {
+    const at::Tensor gate_TF = mlp.gate(x_TD).clamp_max(spec.gate_limit);
+    const at::Tensor up_TF = mlp.up(x_TD).clamp(-spec.gate_limit, spec.gate_limit).add(spec.up_offset);
+    return mlp.down(ops::activate_mul(spec.activation, gate_TF, up_TF));
+  }
   if (spec.gated_mlp) return mlp.down(ops::activate_mul(spec.activation, mlp.gate(x_TD), mlp.up(x_TD)));
   return mlp.down(ops::activate(spec.activation, mlp.up(x_TD)));
 }
 
+ops::RouteRule route_rule(const ExpertSpec& experts, const LayerWeights& layer) {
+  return {.per_token = experts.per_token,
+          .is_sigmoid = experts.is_sigmoid,
+          .renormalise = experts.renormalise,
+          .scale = experts.scale,
+          .correction_E = layer.router_correction_E,
+          .groups = experts.groups,
+          .groups_per_token = experts.groups_per_token,
+          .group_best = experts.group_best};
+}
+
 // This place's part of the experts' weighted sum: each expert on its tokens, added in ascending order of experts.
 at::Tensor run_experts(const ModelSpec& spec, const LayerWeights& layer, const at::Tensor& x_TD) {
-  const ops::Routes routes = ops::route(layer.router(x_TD), spec.experts.per_token, spec.experts.renormalise);
+  const ops::Routes routes = ops::route(layer.router(x_TD), route_rule(spec.experts, layer));
   at::Tensor sum_TD = at::zeros_like(x_TD);
   for (size_t expert = 0; expert < layer.experts.size(); ++expert) {
     const ops::ExpertRows& rows = routes.of_expert[expert];
@@ -148,11 +191,15 @@ at::Tensor run_block(const Block& block, const LayerWeights& layer, const at::Te
     const at::Tensor whole_TD = plus(block.tp.all_reduce_sum(part_TD), bias_D);
     return times(spec.norm_after ? normalise(spec, norm, whole_TD) : whole_TD, spec.residual_scale);
   };
+  const auto of_sum = [&](const at::Tensor& sum_TD, const Norm& norm) {
+    return spec.norm_of_sum ? normalise(spec, norm, sum_TD) : sum_TD;
+  };
   const at::Tensor attended_TD = attention_part(block, layer, before(layer.attention_norm, hidden_TD));
   const at::Tensor middle_TD =
-      hidden_TD.add(finished(attended_TD, layer.attention_out_bias_D, layer.attention_post_norm));
+      of_sum(hidden_TD.add(finished(attended_TD, layer.attention_out_bias_D, layer.attention_post_norm)),
+             layer.attention_post_norm);
   const at::Tensor mlp_TD = mlp_part(block, layer, before(layer.mlp_norm, middle_TD));
-  return middle_TD.add(finished(mlp_TD, layer.down_bias_D, layer.mlp_post_norm));
+  return of_sum(middle_TD.add(finished(mlp_TD, layer.down_bias_D, layer.mlp_post_norm)), layer.mlp_post_norm);
 }
 
 // Returns the length of the longest sequence.
@@ -171,8 +218,10 @@ ops::LogitRule logit_rule(const Weights& weights) {
 
 // The head's input [R, D], and behind it what an adapter on the head asks for.
 at::Tensor head_input(const Weights& weights, const at::Tensor& hidden_TD, std::span<const int32_t> rows_R) {
-  const at::Tensor rows_RD =
-      normalise(weights.spec, weights.final_norm, hidden_TD.index_select(0, borrow(rows_R)));
+  const ModelSpec& spec = weights.spec;
+  at::Tensor rows_RD = hidden_TD.index_select(0, borrow(rows_R));
+  if (spec.final_norm) rows_RD = normalise(spec, weights.final_norm, rows_RD);
+  if (spec.token_width() != spec.hidden) rows_RD = weights.project_out(rows_RD);
   if (!weights.head_lora) return rows_RD;
   return at::cat({rows_RD, ops::linear(rows_RD, weights.head_lora->a_RD, {}).mul(weights.head_lora->scale)}, 1);
 }
@@ -260,7 +309,7 @@ const Weights& Transformer::weights() const { return *weights_; }
 
 ops::KeyValueStore Transformer::make_key_value_store(int64_t paths) const {
   return ops::KeyValueStore(spec().layers, paths, weights_->shard.kv_heads.size(), spec().head_dim,
-                            spec().head_dim);
+                            spec().value_dim());
 }
 
 at::Tensor Transformer::embed(const Segment& segment, comm::Communicator& tp) const {
@@ -270,6 +319,7 @@ at::Tensor Transformer::embed(const Segment& segment, comm::Communicator& tp) co
   at::Tensor x_TD = tp.all_reduce_sum(spec().tied_head ? ops::embedding(weights_->head_VD, ids_T, first_id)
                                                        : ops::embedding(weights_->embedding_VD, ids_T, first_id));
   x_TD = times(x_TD, spec().embedding_scale);
+  if (spec().token_width() != spec().hidden) x_TD = weights_->project_in(x_TD);
   if (weights_->position_PD.defined()) {
     check_positions(segment.positions, weights_->positions);
     x_TD = x_TD.add(

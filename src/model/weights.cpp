@@ -19,6 +19,7 @@
 #include "evalmpi/model/safetensors.h"
 #include "evalmpi/model/tensor_table.h"
 #include "evalmpi/model/weight_files.h"
+#include "mxfp4.h"
 
 namespace evalmpi::model {
 namespace {
@@ -43,13 +44,15 @@ int64_t count_not_finite(const at::Tensor& row) {
   }
 }
 
-// tensor: as it lies in the file, so that each row is contiguous.
 void check_finite(const at::Tensor& tensor, const std::string& where) {
   int64_t found = 0;
-  if (tensor.is_contiguous()) {
-    found = count_not_finite(tensor);
+  // Rows are contiguous, or columns where the file is transposed.
+  const bool is_transposed = tensor.dim() == 2 && tensor.stride(1) != 1 && tensor.stride(0) == 1;
+  const at::Tensor in_file = is_transposed ? tensor.t() : tensor;
+  if (in_file.is_contiguous()) {
+    found = count_not_finite(in_file);
   } else {
-    for (int64_t row = 0; row < tensor.size(0); ++row) found += count_not_finite(tensor.select(0, row));
+    for (int64_t row = 0; row < in_file.size(0); ++row) found += count_not_finite(in_file.select(0, row).contiguous());
   }
   if (found > 0) {
     fail(ExitCode::kBadInput, "{}: {} of its values are NaN or infinite: the file is damaged, or training diverged",
@@ -70,6 +73,7 @@ class Loader {
 
   void load() {
     weights_.layers.resize(static_cast<size_t>(weights_.spec.layers));
+    for (LayerWeights& layer : weights_.layers) make_head_norms(layer);
     for (int64_t i = 0; i < weights_.spec.layers; ++i) {
       const auto at = static_cast<size_t>(i);
       if (weights_.spec.layer[at].has_experts) {
@@ -119,10 +123,9 @@ class Loader {
     const TensorRow& source = is_tied ? table_.front() : row;
     const Checkpoint& file = replacement != nullptr ? adapter.file() : checkpoint_;
     const std::string name = replacement != nullptr ? *replacement : name_in_files(checkpoint_, source);
-    const Slice in_file = source_slice(source, slice);
-    const at::Tensor tensor = file.read(name, source.source.shape, in_file.dim, in_file.ranges);
+    const at::Tensor tensor = read_row(file, name, source, slice);
     check_finite(tensor, file.where(name));
-    return source.source.is_transposed ? tensor.t() : tensor;
+    return tensor;
   }
 
   // The rows that one tensor of the files holds: fused projections hold several. One thread reads them all.
@@ -167,14 +170,15 @@ class Loader {
         }
       }
       checkpoint_.forget(units_[i].name);
+      if (table_[units_[i].rows.front()].source.storage == Storage::kMxfp4) {
+        checkpoint_.forget(mxfp4_scales_name(units_[i].name));
+      }
     }
   }
 
   void load_row(const TensorRow& row, const std::string& name) {
-    const Slice slice = source_slice(row, shard_slice(row, weights_.spec, weights_.shard));
-    const at::Tensor source = checkpoint_.read(name, row.source.shape, slice.dim, slice.ranges);
-    check_finite(source, checkpoint_.where(name));
-    const at::Tensor shard = row.source.is_transposed ? source.t() : source;
+    const at::Tensor shard = read_row(checkpoint_, name, row, slice_of(row));
+    check_finite(shard, checkpoint_.where(name));
     if (row.layer < 0) {
       place_outside(row, shard);
     } else {
@@ -216,6 +220,18 @@ class Loader {
     if (part == Part::kWeight) norm.weight_D.add_(weights_.spec.norm_weight_offset);
   }
 
+  // Where every head has a tensor of its own they come one by one.
+  void make_head_norms(LayerWeights& layer) const {
+    if (weights_.spec.query_key_norm != QueryKeyNorm::kEachHead) return;
+    layer.query_norm.weight_D = at::empty({weights_.shard.query_heads.size(), weights_.spec.head_dim}, at::kFloat);
+    layer.key_norm.weight_D = at::empty({weights_.shard.kv_heads.size(), weights_.spec.head_dim}, at::kFloat);
+  }
+
+  void set_head_norm(Norm& norm, const TensorRow& row, const Range& heads, const at::Tensor& shard) const {
+    if (row.head < 0) return set_norm(norm, row.part, shard);
+    if (shard.numel() > 0) norm.weight_D.select(0, row.head - heads.begin).copy_(shard);
+  }
+
   // Norms without weights have the weight 1.
   void set_weightless_norms() {
     const auto ones = [&] { return at::ones({weights_.spec.hidden}, at::kFloat); };
@@ -237,6 +253,8 @@ class Loader {
         break;
       case Slot::kPosition: weights_.position_PD = owned(shard, at::kFloat); break;
       case Slot::kEmbeddingNorm: set_norm(weights_.embedding_norm, row.part, shard); break;
+      case Slot::kProjectIn: set_linear(weights_.project_in, row.part, shard); break;
+      case Slot::kProjectOut: set_linear(weights_.project_out, row.part, shard); break;
       case Slot::kFinalNorm: set_norm(weights_.final_norm, row.part, shard); break;
       case Slot::kHead:
         if (row.part == Part::kBias) {
@@ -256,8 +274,13 @@ class Loader {
       case Slot::kQuery: return set_linear(layer.query, row.part, shard);
       case Slot::kKey: return set_linear(layer.key, row.part, shard);
       case Slot::kValue: return set_linear(layer.value, row.part, shard);
-      case Slot::kQueryNorm: return set_norm(layer.query_norm, row.part, shard);
-      case Slot::kKeyNorm: return set_norm(layer.key_norm, row.part, shard);
+      case Slot::kQueryNorm: return set_head_norm(layer.query_norm, row, weights_.shard.query_heads, shard);
+      case Slot::kKeyNorm: return set_head_norm(layer.key_norm, row, weights_.shard.kv_heads, shard);
+      case Slot::kQueryDown: return set_linear(layer.query_down, row.part, shard);
+      case Slot::kQueryDownNorm: return set_norm(layer.query_down_norm, row.part, shard);
+      case Slot::kKeyValueDown: return set_linear(layer.key_value_down, row.part, shard);
+      case Slot::kKeyValueDownNorm: return set_norm(layer.key_value_down_norm, row.part, shard);
+      case Slot::kSinks: layer.sinks_N = owned(shard, at::kFloat); return;
       case Slot::kAttentionOut:
         return set_reduced_linear(layer.attention_out, layer.attention_out_bias_D, row.part, shard);
       case Slot::kAttentionPostNorm: return set_norm(layer.attention_post_norm, row.part, shard);
@@ -266,9 +289,12 @@ class Loader {
       case Slot::kUp: return set_linear(layer.mlp.up, row.part, shard);
       case Slot::kDown: return set_reduced_linear(layer.mlp.down, layer.down_bias_D, row.part, shard);
       case Slot::kRouter: return set_linear(layer.router, row.part, shard);
+      case Slot::kRouterCorrection: layer.router_correction_E = owned(shard, at::kFloat); return;
       case Slot::kExpertGate: return set_linear(expert->gate, row.part, shard);
       case Slot::kExpertUp: return set_linear(expert->up, row.part, shard);
-      case Slot::kExpertDown: return set_linear(expert->down, row.part, shard);
+      case Slot::kExpertDown:
+        if (row.part == Part::kWeight || weights_.shard.is_first) set_linear(expert->down, row.part, shard);
+        return;
       case Slot::kSharedRouter: return set_linear(layer.shared_router, row.part, shard);
       case Slot::kSharedGate: return set_linear(layer.shared.gate, row.part, shard);
       case Slot::kSharedUp: return set_linear(layer.shared.up, row.part, shard);
@@ -335,19 +361,25 @@ int64_t Linear::bytes() const {
 int64_t Mlp::bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
 
 int64_t LayerWeights::bytes() const {
-  int64_t total = bytes_of_tensor(attention_out_bias_D) + bytes_of_tensor(down_bias_D) + mlp.bytes() + shared.bytes();
-  for (const Norm* norm :
-       {&attention_norm, &query_norm, &key_norm, &attention_post_norm, &mlp_norm, &mlp_post_norm}) {
+  int64_t total = mlp.bytes() + shared.bytes();
+  for (const at::Tensor* tensor : {&attention_out_bias_D, &down_bias_D, &sinks_N, &router_correction_E}) {
+    total += bytes_of_tensor(*tensor);
+  }
+  for (const Norm* norm : {&attention_norm, &query_down_norm, &key_value_down_norm, &query_norm, &key_norm,
+                           &attention_post_norm, &mlp_norm, &mlp_post_norm}) {
     total += bytes_of_norm(*norm);
   }
-  for (const Linear* linear : {&query, &key, &value, &attention_out, &router, &shared_router}) total += linear->bytes();
+  for (const Linear* linear :
+       {&query_down, &key_value_down, &query, &key, &value, &attention_out, &router, &shared_router}) {
+    total += linear->bytes();
+  }
   for (const Mlp& expert : experts) total += expert.bytes();
   return total;
 }
 
 int64_t Weights::bytes() const {
   int64_t total = bytes_of_tensor(embedding_VD) + bytes_of_tensor(position_PD) + bytes_of_norm(embedding_norm) +
-                  bytes_of_norm(final_norm) + head_VD.bytes() + bytes_of_tensor(head_bias_V) + bytes_of_tensor(alibi_NP);
+                  bytes_of_norm(final_norm) + project_in.bytes() + project_out.bytes() + head_VD.bytes() + bytes_of_tensor(head_bias_V) + bytes_of_tensor(alibi_NP);
   for (const ops::RotaryTable& table : rotaries) total += bytes_of_tensor(table.cos_PR) + bytes_of_tensor(table.sin_PR);
   if (head_lora) total += head_lora->a_RD.bytes();
   for (const LayerWeights& layer : layers) total += layer.bytes();

@@ -118,6 +118,7 @@ at::Tensor activate_by_aten(Activation kind, const at::Tensor& x) {
     case Activation::kGeluErf: return at::gelu(x, "none");
     case Activation::kGeluTanh: return at::gelu(x, "tanh");
     case Activation::kRelu: return at::relu(x);
+    case Activation::kQuickGelu: return x * at::sigmoid(x * 1.702);
   }
   fail(ExitCode::kInternal, "no such activation");
 }

@@ -108,6 +108,32 @@ TEST(ModelSpec, RefusesWhatItDoesNotCompute) {
   expect_refused(R"({"partial_rotary_factor": 0.5})", {"partial_rotary_factor"});
 }
 
+// A family's config.json with some fields replaced.
+void expect_family_refused(const char* family, const char* changes, std::initializer_list<const char*> words) {
+  const TemporaryFolder folder;
+  Json config = read_json_file(std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / family / "config.json");
+  config.update(parse_json(changes, "test"));
+  folder.write("config.json", config.dump());
+  expect_error(ExitCode::kBadInput, [&] { read_model_spec(folder.path()); }, words);
+}
+
+TEST(ModelSpec, RefusesExpertsAndLatentAttentionThatCannotBe) {
+  expect_family_refused("gpt_oss_mxfp4", R"({"intermediate_size": 48})", {"intermediate_size 48", "32"});
+  expect_family_refused("gpt_oss", R"({"quantization_config": {"quant_method": "fp8"}})", {"FP8"});
+  expect_family_refused("gpt_oss", R"({"hidden_act": "relu"})", {"hidden_act", "relu"});
+  expect_family_refused("gpt_oss", R"({"num_experts_per_tok": 6})", {"num_experts_per_tok 6"});
+  expect_family_refused("deepseek_v2", R"({"topk_method": "noaux_tc"})", {"topk_method", "greedy"});
+  expect_family_refused("deepseek_v2", R"({"norm_topk_prob": true})", {"norm_topk_prob"});
+  expect_family_refused("deepseek_v2", R"({"num_key_value_heads": 5})", {"num_key_value_heads"});
+  expect_family_refused("deepseek_v2", R"({"kv_lora_rank": null})", {"kv_lora_rank", "missing"});
+  expect_family_refused("deepseek_v2", R"({"qk_rope_head_dim": 3})", {"3 of 3 dimensions"});
+  expect_family_refused("deepseek_v3", R"({"n_group": 4})", {"of 4 groups", "6 experts"});
+  expect_family_refused("deepseek_v3", R"({"topk_group": 4})", {"4 of 3 groups"});
+  expect_family_refused("deepseek_v3", R"({"n_group": 6})", {"of 6 groups"});
+  expect_family_refused("deepseek_v3", R"({"topk_group": 1, "num_experts_per_tok": 7})", {"num_experts_per_tok 7"});
+  expect_family_refused("olmoe", R"({"clip_qkv": 4.0})", {"clip_qkv"});
+}
+
 TEST(ModelSpec, RecognisesWhatIsNoCheckpoint) {
   const TemporaryFolder folder;
   expect_error(ExitCode::kMissingInput, [&] { read_model_spec(folder.path()); }, {"no config.json"});

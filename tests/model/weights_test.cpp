@@ -131,6 +131,22 @@ TEST(Memory, WeightsTakeWhatWasPredicted) {
   }
 }
 
+// The families whose tensors are unlike the others': stacked, widened, one for each head, latent, projected.
+TEST(Memory, FamiliesTakeWhatWasPredicted) {
+  for (const char* name : {"gpt_oss", "gpt_oss_mxfp4", "deepseek_v2", "deepseek_v3", "stablelm_heads", "opt_350m", "granitemoe"}) {
+    const std::filesystem::path folder = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / name;
+    const ModelSpec spec = read_model_spec(folder);
+    for (const int tp : {1, 3}) {
+      const ShardPlan plan = make_shard_plan(spec, tp, 1);
+      for (int rank = 0; rank < tp; ++rank) {
+        EXPECT_EQ(place_memory(spec, plan, rank, spec.source_dtype).weight_bytes,
+                  load_weights(folder, spec, plan, rank)->bytes())
+            << name << " " << rank << "/" << tp;
+      }
+    }
+  }
+}
+
 // hidden 8, one layer, 2 query heads and 1 KV head of 4, MLP 24, vocabulary 20, all float32.
 TEST(Memory, IsTheSumOfWhatIsAliveAtOnce) {
   ModelSpec spec;
@@ -261,6 +277,26 @@ TEST(Weights, FindsNanInTransposedTensors) {
   }
 }
 
+// gpt-oss's experts in 4 bits: a scale of 255 means NaN, and the scales may be missing or cut off.
+TEST(Weights, RefusesDamagedMxfp4) {
+  const std::filesystem::path source = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families/gpt_oss_mxfp4";
+  const char* const scales = "model.layers.1.mlp.experts.down_proj_scales";
+  const auto damaged = [&](const std::function<void(Json&)>& change, const std::function<void(std::string&)>& damage,
+                           std::initializer_list<const char*> words) {
+    const TemporaryFolder folder;
+    std::filesystem::copy(source, folder.path(), std::filesystem::copy_options::recursive);
+    rewrite(folder, change, damage);
+    expect_error(ExitCode::kBadInput, [&] { load(folder); }, words);
+  };
+  const auto nothing = [](std::string&) {};
+  uint64_t begin = 0;
+  damaged([&](Json& header) { begin = header.at(scales)["data_offsets"][0].get<uint64_t>(); },
+          [&](std::string& data) { data[begin] = static_cast<char>(255); }, {"down_proj_blocks", "NaN"});
+  damaged([&](Json& header) { header["other"] = header.at(scales), header.erase(scales); }, nothing, {scales, "missing"});
+  damaged([&](Json& header) { header.at(scales)["shape"] = {3, 64, 1}; }, nothing, {scales, "shape", "[3, 32, 2]"});
+  damaged([&](Json& header) { header.at(scales)["dtype"] = "I8"; }, nothing, {scales, "dtype", "U8"});
+}
+
 TEST(Weights, ManyThreadsNameTheFirstTensorOfTheTableThatFails) {
   const TemporaryFolder folder;
   folder.copy_fixture("llama");
@@ -285,7 +321,7 @@ TEST(Weights, ManyThreadsNameTheFirstTensorOfTheTableThatFails) {
 }
 
 TEST(Weights, ReadsWhatTheHeadersPredictOnAnyNumberOfThreads) {
-  for (const char* name : {"falcon_7b", "gpt2", "phi3", "mixtral", "bloom"}) {
+  for (const char* name : {"falcon_7b", "gpt2", "phi3", "mixtral", "bloom", "gpt_oss", "gpt_oss_mxfp4", "deepseek_v3", "stablelm_heads"}) {
     const std::filesystem::path folder = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / name;
     const ModelSpec spec = read_model_spec(folder);
     const std::vector<TensorRow> table = make_tensor_table(spec);

@@ -140,6 +140,8 @@ double gelu_tanh(double z) {
   return 0.5 * z * (1.0 + std::tanh(std::sqrt(2.0 / std::acos(-1.0)) * (z + 0.044715 * z * z * z)));
 }
 
+double quick_gelu(double z) { return z / (1.0 + std::exp(-1.702 * z)); }
+
 at::Tensor sweep() {
   at::Tensor x = at::empty({1, 40001}, at::kFloat);
   for (int64_t i = 0; i < 40001; ++i) x.mutable_data_ptr<float>()[i] = -10.0f + 0.0005f * static_cast<float>(i);
@@ -153,6 +155,7 @@ TEST(Activations, agree_with_double_precision) {
     std::function<at::Tensor()> ours;
     double (*want)(double);
   } cases[] = {{[&] { return activate_mul(Activation::kSilu, x, ones); }, silu},
+               {[&] { return activate_mul(Activation::kQuickGelu, x, ones); }, quick_gelu},
                {[&] { return activate(Activation::kGeluErf, x); }, gelu_erf},
                {[&] { return activate(Activation::kGeluTanh, x); }, gelu_tanh}};
   for (const auto& c : cases) {
@@ -171,7 +174,8 @@ TEST(Activations, agree_with_aten) {
     return std::vector<double>(values(plain).begin(), values(plain).end());
   };
   EXPECT_TRUE(near(values(activate_mul(Activation::kSilu, x, x)), as_double(activate_mul(Activation::kSilu, with_gradient, x)), 8e-6));
-  for (Activation kind : {Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu, Activation::kSilu}) {
+  for (Activation kind : {Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu, Activation::kSilu,
+                          Activation::kQuickGelu}) {
     EXPECT_TRUE(near(values(activate(kind, x)), as_double(activate(kind, with_gradient)), 3e-6));
     const at::Tensor product = activate_mul(kind, x, x);
     EXPECT_TRUE(near(values(product), as_double(activate_mul(kind, with_gradient, x)), 3e-5));

@@ -51,19 +51,20 @@ class Checkpoint {
   const TensorEntry* find(const std::string& name) const;
   std::string where(const std::string& name) const;  // "FILE, tensor NAME"
 
-  // FAILS: kBadInput when the tensor is missing, not of `shape`, or of a dtype other than F32, BF16 and F16.
-  void check(const std::string& name, const std::vector<int64_t>& shape) const;
+  // FAILS: kBadInput when the tensor is missing, not of `shape`, or of a dtype other than F32, BF16 and F16 (or other than
+  // `dtype`).
+  void check(const std::string& name, const std::vector<int64_t>& shape, std::string_view dtype = {}) const;
 
-  // Ranges of dimension `dim` of a tensor, joined in order, in the dtype of the file. The result owns its bytes, or,
-  // for a single range, may be a strided view into the mapped file that is valid while this object lives.
-  // FAILS: as check().
-  at::Tensor read(const std::string& name, const std::vector<int64_t>& shape, int64_t dim,
-                  const std::vector<Range>& ranges) const;
+  // A slice of a tensor, in the dtype of the file. The result owns its bytes, or, for a single range, may be a strided
+  // view into the mapped file that is valid while this object lives. FAILS: as check().
+  at::Tensor read(const std::string& name, const std::vector<int64_t>& shape, const Slice& slice) const;
 
   // Gives back the memory that reading `name` took; tensors of read() that view the map read the file again.
   void forget(const std::string& name) const;
 
-  uint64_t bytes_read() const { return bytes_read_; }  // by read(), so far
+  uint64_t bytes_read() const { return bytes_read_; }  // by read() and count_read(), so far
+  // Counts bytes that the caller read at TensorEntry::bytes.
+  void count_read(uint64_t bytes) const { bytes_read_ += bytes; }
 
  private:
   std::filesystem::path folder_;

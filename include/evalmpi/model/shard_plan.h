@@ -18,6 +18,16 @@ struct Range {
   bool operator==(const Range&) const = default;
 };
 
+// Ranges of dimension `dim` of a tensor, to be joined in order; of each range every step-th. With an index, of that
+// element of the first dimension, which is then left out.
+struct Slice {
+  int64_t dim = 0;
+  std::vector<Range> ranges;
+  int64_t step = 1;
+  int64_t index = -1;
+  int64_t size() const;  // of dimension `dim` after joining
+};
+
 struct RankShard {
   Range query_heads;                      // contiguous; the ranks' ranges cover all heads in order
   Range kv_heads;                         // those that query_heads read; on a border two ranks may hold the same
@@ -26,6 +36,7 @@ struct RankShard {
   Range expert_mlp;                       // the same of every expert
   Range shared_mlp;                       // of the expert that all tokens take
   Range vocab;                            // rows of embedding and head
+  bool is_first = true;                   // holds what is added once over all ranks
 };
 
 struct ShardPlan {

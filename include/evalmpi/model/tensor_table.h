@@ -19,12 +19,18 @@ enum class Slot {
   kEmbedding,
   kPosition,  // learned positions, one row each
   kEmbeddingNorm,
+  kProjectIn,  // from the embedding's width to the model's
   kAttentionNorm,
+  kQueryDown,  // to the narrow vectors of latent attention
+  kQueryDownNorm,
+  kKeyValueDown,  // the last rows are the shared part of the keys
+  kKeyValueDownNorm,
   kQuery,
   kKey,
   kValue,
   kQueryNorm,
   kKeyNorm,
+  kSinks,  // one logit for each query head
   kAttentionOut,
   kAttentionPostNorm,  // of what attention adds
   kMlpNorm,
@@ -32,6 +38,7 @@ enum class Slot {
   kUp,
   kDown,
   kRouter,
+  kRouterCorrection,
   kExpertGate,
   kExpertUp,
   kExpertDown,
@@ -41,6 +48,7 @@ enum class Slot {
   kSharedDown,
   kMlpPostNorm,
   kFinalNorm,
+  kProjectOut,
   kHead,
 };
 
@@ -53,6 +61,8 @@ enum class ShardRule {
   kKeyValueRows,  // rows of this place's KV heads
   kQueryHeads,    // one row for each of this place's query heads
   kKeyValueHeads,
+  kOneQueryHead,  // of one head: on the place that has it
+  kOneKeyValueHead,
   kQueryColumns,  // columns of this place's query heads
   kMlpRows,
   kMlpColumns,
@@ -61,12 +71,20 @@ enum class ShardRule {
   kSharedRows,  // of the shared expert
   kSharedColumns,
   kVocabRows,
+  kFirst,  // on one place: what is added before a sum over places
+};
+
+enum class Storage {
+  kPlain,
+  kMxfp4,  // blocks of 32 values of 4 bits [.., rows, columns / 32, 16], and their scales in a tensor beside (mxfp4.h)
 };
 
 // Where the rows of a logical tensor [out, in] lie in the file's: logical row r is row
 // offset + r / group_rows * group_stride + r % group_rows there, or that column where the file holds [in, out].
 struct SourceLayout {
   std::vector<int64_t> shape;
+  Storage storage = Storage::kPlain;
+  int64_t index = -1;  // of the first dimension, where the file stacks all experts in one tensor; -1: it does not
   bool is_transposed = false;
   int64_t offset = 0;
   int64_t group_rows = 1;
@@ -80,21 +98,18 @@ struct TensorRow {
   Part part = Part::kWeight;
   int64_t layer = -1;   // -1: outside the stack
   int64_t expert = -1;  // -1: none
+  int64_t head = -1;    // where heads have tensors of their own; -1: none
   std::vector<int64_t> shape;
   ShardRule rule = ShardRule::kWhole;
   SourceLayout source;
   std::string adapter_target;  // the module name that PEFT uses ("q_proj"), empty for what is not a linear
+  bool is_adaptable = true;    // false: PEFT sees no linear module here, whatever the shape
 };
 
 // All tensors, embedding first, head last; a tied head has no row.
 std::vector<TensorRow> make_tensor_table(const ModelSpec& spec);
 
-// What a place holds of `row`: ranges of dimension `dim`, to be joined in order.
-struct Slice {
-  int64_t dim = 0;
-  std::vector<Range> ranges;
-  int64_t size() const;  // of dimension `dim` after joining
-};
+// What a place holds of `row`.
 Slice shard_slice(const TensorRow& row, const ModelSpec& spec, const RankShard& shard);
 
 // The same in the file's tensor.

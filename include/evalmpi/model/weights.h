@@ -58,19 +58,25 @@ struct Mlp {
 // empty.
 struct LayerWeights {
   Norm attention_norm;
-  Linear query;       // [N * H, D]
-  Linear key;         // [G * H, D]
-  Linear value;       // [G * H, D]
+  Linear query_down;  // [query_rank, D]; of latent attention, whole on every place
+  Norm query_down_norm;
+  Linear key_value_down;  // [key_value_rank + rotary_dim, D]
+  Norm key_value_down_norm;
+  Linear query;       // [N * H, D], or [N * H, query_rank]
+  Linear key;         // [G * H, D], or the heads' own parts [G * (H - rotary_dim), key_value_rank]
+  Linear value;       // [G * U, D or key_value_rank]
   Norm query_norm;    // [H], or [N, H], or [N * H]
   Norm key_norm;
-  Linear attention_out;             // [D, N * H], its bias apart:
+  at::Tensor sinks_N;               // float32; undefined: none
+  Linear attention_out;             // [D, N * U], its bias apart:
   at::Tensor attention_out_bias_D;  // added once, after the sum over tp; undefined: none
   Norm attention_post_norm;
   Norm mlp_norm;
   Mlp mlp;
   at::Tensor down_bias_D;  // as attention_out_bias_D
   Linear router;           // [experts, D]
-  std::vector<Mlp> experts;
+  at::Tensor router_correction_E;  // float32; undefined: none
+  std::vector<Mlp> experts;        // the bias of down is on one place only, inside
   Linear shared_router;  // [1, D]
   Mlp shared;
   Norm mlp_post_norm;
@@ -112,6 +118,7 @@ class Weights {
   at::Tensor embedding_VD;  // this place's vocabulary rows, in the files' dtype; undefined when tied: then head_VD is it
   at::Tensor position_PD;   // float32, learned positions; undefined: none
   Norm embedding_norm;
+  Linear project_in, project_out;  // where the embedding is not as wide as the model
   std::vector<LayerWeights> layers;
   Norm final_norm;
   ops::PackedLinear head_VD;              // this place's vocabulary rows

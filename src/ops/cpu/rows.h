@@ -109,6 +109,9 @@ EVALMPI_LANES Lanes gelu_tanh(Lanes z) {
   return z / (splat(1.0f) + exp(splat(0.0f) - u));
 }
 
+// z / (1 + exp(-1.702 z))
+EVALMPI_LANES Lanes quick_gelu(Lanes z) { return z / (splat(1.0f) + exp(splat(-1.702f) * z)); }
+
 EVALMPI_LANES Lanes relu(Lanes z) { return max(splat(0.0f), z); }
 
 void activate(Activation kind, const float* x, int64_t count, float* y) {
@@ -117,6 +120,7 @@ void activate(Activation kind, const float* x, int64_t count, float* y) {
     case Activation::kGeluErf: return map(x, count, y, [](Lanes z, int64_t) { return gelu_erf(z); });
     case Activation::kGeluTanh: return map(x, count, y, [](Lanes z, int64_t) { return gelu_tanh(z); });
     case Activation::kRelu: return map(x, count, y, [](Lanes z, int64_t) { return relu(z); });
+    case Activation::kQuickGelu: return map(x, count, y, [](Lanes z, int64_t) { return quick_gelu(z); });
   }
 }
 
@@ -131,6 +135,7 @@ void activate_mul(Activation kind, const float* gate, const float* up, int64_t c
     case Activation::kGeluErf: return map_mul(gate, up, count, y, [](Lanes z) { return gelu_erf(z); });
     case Activation::kGeluTanh: return map_mul(gate, up, count, y, [](Lanes z) { return gelu_tanh(z); });
     case Activation::kRelu: return map_mul(gate, up, count, y, [](Lanes z) { return relu(z); });
+    case Activation::kQuickGelu: return map_mul(gate, up, count, y, [](Lanes z) { return quick_gelu(z); });
   }
 }
 
