@@ -161,6 +161,18 @@ void read_olmo2(const ConfigReader& config, ModelSpec& spec) {
   spec.rotaries = {read_rotary(config, spec)};
 }
 
+// OLMo 2 with windows; windowed layers have rotary positions without scaling.
+void read_olmo3(const ConfigReader& config, ModelSpec& spec) {
+  read_olmo2(config, spec);
+  read_windows(config, spec, config.integer_or("sliding_window", 4096, 1, kMaxPositions),
+               [](int64_t layer) { return (layer + 1) % 4 != 0; });
+  RotarySpec local;
+  local.theta = spec.rotaries[0].theta;
+  local.dims = spec.rotaries[0].dims;
+  spec.rotaries.push_back(local);
+  for (LayerSpec& layer : spec.layer) layer.rotary = layer.sliding_window > 0 ? 1 : 0;
+}
+
 void read_stablelm(const ConfigReader& config, ModelSpec& spec) {
   read_common(config, spec, 4096);
   use_layer_norm(config, "layer_norm_eps", spec);
@@ -289,6 +301,7 @@ constexpr FamilyReader kFamilies[] = {
     {"Gemma3ForCausalLM", "gemma3_text", read_gemma3},
     {"OlmoForCausalLM", "olmo", read_olmo},
     {"Olmo2ForCausalLM", "olmo2", read_olmo2},
+    {"Olmo3ForCausalLM", "olmo3", read_olmo3},
     {"StableLmForCausalLM", "stablelm", read_stablelm},
     {"Starcoder2ForCausalLM", "starcoder2", read_starcoder2},
     {"CohereForCausalLM", "cohere", read_cohere},

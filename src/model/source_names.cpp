@@ -357,7 +357,7 @@ constexpr auto kDeepseekLiteModules = deepseek_modules("model.layers.{}.self_att
 std::span<const SourceModule> source_modules(const ModelSpec& spec) {
   const std::string_view family = spec.family;
   if (family == "mixtral") return kMixtralModules;
-  if (family == "gemma2" || family == "gemma3_text" || family == "olmo2") return kSandwichModules;
+  if (family == "gemma2" || family == "gemma3_text" || family == "olmo2" || family == "olmo3") return kSandwichModules;
   if (family == "phi3") return kPhi3Modules;
   if (family == "phi") return kPhiModules;
   if (family == "starcoder2") return kStarcoder2Modules;
