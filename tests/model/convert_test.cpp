@@ -267,7 +267,7 @@ TEST(Convert, NeverWritesIntoAFolderThatHoldsSomething) {
 TEST(Convert, AFullDiskIsNamedAndLeavesNothing) {
   const SmallDisk disk("64k");
   if (!disk.is_mounted()) GTEST_SKIP() << "a disk of 64 KiB needs the right to mount one";
-  expect_error(ExitCode::kIo, [&] { convert_model(family("bloom"), disk.path() / "out", {}); },
+  expect_error(ExitCode::kIo, [&] { convert_model(family("qwen2_moe"), disk.path() / "out", {}); },
                {"bytes left", "needs"});
   EXPECT_TRUE(fs::is_empty(disk.path()));
   // Full only while it is written: the writer's own error.

@@ -151,11 +151,13 @@ TEST(Checkpoint, ReadsOnlyTheRangesAskedFor) {
   write_numbers(folder);
   const Checkpoint checkpoint(folder.path());
   for (const char* name : {"a", "odd"}) {
-    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, 0, {{1, 2}})), (std::vector<float>{3, 4, 5}));
-    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, 1, {{1, 3}})), (std::vector<float>{1, 2, 4, 5}));
-    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, 1, {{2, 3}, {0, 1}})), (std::vector<float>{2, 0, 5, 3}));
-    EXPECT_EQ(checkpoint.read(name, {2, 3}, 0, {{1, 1}}).numel(), 0);
-    EXPECT_EQ(checkpoint.read(name, {2, 3}, 0, {}).sizes(), (at::IntArrayRef{0, 3}));
+    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, {0, {{1, 2}}})), (std::vector<float>{3, 4, 5}));
+    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, {1, {{1, 3}}})), (std::vector<float>{1, 2, 4, 5}));
+    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, {1, {{2, 3}, {0, 1}}})), (std::vector<float>{2, 0, 5, 3}));
+    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, {1, {{0, 3}}, 2})), (std::vector<float>{0, 2, 3, 5}));
+    EXPECT_EQ(values_of(checkpoint.read(name, {2, 3}, {0, {{1, 3}}, 1, 1})), (std::vector<float>{4, 5}));
+    EXPECT_EQ(checkpoint.read(name, {2, 3}, {0, {{1, 1}}}).numel(), 0);
+    EXPECT_EQ(checkpoint.read(name, {2, 3}, {0, {}}).sizes(), (at::IntArrayRef{0, 3}));
   }
   EXPECT_EQ(checkpoint.bytes_read(), 2u * 4u * (3 + 4 + 4));
 }
@@ -165,7 +167,7 @@ TEST(Checkpoint, NamesWhatDoesNotFit) {
   write_numbers(folder);
   const Checkpoint checkpoint(folder.path());
   const auto read = [&](const char* name, std::vector<int64_t> shape) {
-    return [&checkpoint, name, shape] { checkpoint.read(name, shape, 0, {{0, 1}}); };
+    return [&checkpoint, name, shape] { checkpoint.read(name, shape, {0, {{0, 1}}}); };
   };
   expect_error(ExitCode::kBadInput, read("b", {2, 3}), {"\"b\"", "missing", "[2, 3]"});
   expect_error(ExitCode::kBadInput, read("a", {3, 2}), {"\"a\"", "[2, 3]", "[3, 2]", "model.safetensors"});
