@@ -159,7 +159,7 @@ TEST(Checkpoint, ReadsOnlyTheRangesAskedFor) {
     EXPECT_EQ(checkpoint.read(name, {2, 3}, {0, {{1, 1}}}).numel(), 0);
     EXPECT_EQ(checkpoint.read(name, {2, 3}, {0, {}}).sizes(), (at::IntArrayRef{0, 3}));
   }
-  EXPECT_EQ(checkpoint.bytes_read(), 2u * 4u * (3 + 4 + 4));
+  EXPECT_EQ(checkpoint.bytes_read(), 2u * 4u * (3 + 4 + 4 + 4 + 2));
 }
 
 TEST(Checkpoint, NamesWhatDoesNotFit) {
