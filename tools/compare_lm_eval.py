@@ -35,6 +35,9 @@ def arguments():
     parser.add_argument("--data-root", help="folder with datasets as DIR/<org>/<name>/, for both programs")
     parser.add_argument("--include-path")
     parser.add_argument("--gen-kwargs", default="")
+    parser.add_argument("--apply-chat-template", action="store_true")
+    parser.add_argument("--fewshot-as-multiturn", choices=["true", "false"])
+    parser.add_argument("--system-instruction")
     parser.add_argument("--output", help="keep evalmpi's results here")
     return parser.parse_args()
 
@@ -48,6 +51,12 @@ def evalmpi_command(args, folder):
     for option in ("data_root", "include_path", "gen_kwargs"):
         if getattr(args, option):
             command += ["--" + option.replace("_", "-"), getattr(args, option)]
+    if args.apply_chat_template:
+        command.append("--apply-chat-template")
+    if args.fewshot_as_multiturn:
+        command.append("--fewshot-as-multiturn=" + args.fewshot_as_multiturn)
+    if args.system_instruction:
+        command += ["--system-instruction", args.system_instruction]
     return command + args.evalmpi_args.split()
 
 
@@ -89,6 +98,8 @@ def run_harness(args, model):
 
     manager = TaskManager(include_path=args.include_path) if args.include_path else TaskManager()
     kwargs = {"gen_kwargs": args.gen_kwargs} if args.gen_kwargs else {}
+    multiturn = args.apply_chat_template if args.fewshot_as_multiturn is None else args.fewshot_as_multiturn == "true"
+    kwargs.update(apply_chat_template=args.apply_chat_template, fewshot_as_multiturn=multiturn, system_instruction=args.system_instruction)
     return lm_eval.simple_evaluate(
         model=model, tasks=args.tasks.split(","), num_fewshot=args.num_fewshot, limit=args.limit,
         task_manager=manager, log_samples=True, **kwargs)

@@ -87,9 +87,9 @@ constexpr ModelArgument kModelArguments[] = {
     {"load_in_4bit", Meaning::kRefused, kQuantised},
     {"gguf_file", Meaning::kRefused, "GGUF files are not supported"},
     {"lora_local_path", Meaning::kOption, "adapter"},
-    {"enable_thinking", Meaning::kRefused, "thinking is not supported yet"},
+    {"enable_thinking", Meaning::kRefused, "say --chat-template-args enable_thinking=.."},
     {"think_end_token", Meaning::kRefused, "thinking is not supported yet"},
-    {"chat_template_args", Meaning::kRefused, "arguments of chat templates are not supported yet"},
+    {"chat_template_args", Meaning::kOption, "chat-template-args"},
 };
 
 struct HarnessOption {
@@ -157,7 +157,7 @@ void heed_model_argument(const std::string& name, const Json& value, Values& val
   } else if (known->meaning == Meaning::kNothing) {
     if (!is_off) notes.push_back(fmt::format("--model_args {} is not needed: {}", name, known->word));
   } else if (!value.is_null() && value != "None") {
-    std::string text = text::python::str(value);
+    std::string text = value.is_object() ? value.dump() : text::python::str(value);
     if (name == "dtype" && text.starts_with("torch.")) text.erase(0, 6);
     set(values, known->word, text, fmt::format("--model_args {}", name));
   }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "evalmpi/base/file.h"
+#include "evalmpi/text/chat_template.h"
 #include "evalmpi/text/tokenizer.h"
 
 namespace evalmpi::eval {
@@ -54,15 +55,9 @@ Json components(const fs::path& folder) {
   return facts;
 }
 
-// Names of the chat templates; one without a name is "default".
-Json chat_templates(const fs::path& folder, const Json& config) {
+Json chat_template_names(const fs::path& folder) {
   Json names = Json::array();
-  if (fs::exists(folder / "chat_template.jinja") || fs::exists(folder / "chat_template.json")) names.push_back("default");
-  if (!config.is_object() || !config.contains("chat_template")) return names;
-  const Json& found = config["chat_template"];
-  if (found.is_string() && names.empty()) names.push_back("default");
-  if (!found.is_array()) return names;
-  for (const Json& entry : found) names.push_back(text_at(entry, "name"));
+  for (const auto& [name, source] : text::read_chat_templates(folder)) names.push_back(name);
   return names;
 }
 
@@ -77,7 +72,7 @@ Json tokenizer_facts(const fs::path& folder, int64_t vocab, std::optional<Error>
   try {
     const text::Tokenizer tokenizer = text::Tokenizer::load(folder);
     Json facts = components(folder);
-    const Json config = read_members(folder / "tokenizer_config.json", {"chat_template", "tokenizer_class", "name"});
+    const Json config = read_members(folder / "tokenizer_config.json", {"tokenizer_class"});
     facts["class"] = text_at(config, "tokenizer_class");
     facts["tokens"] = tokenizer.size();
     facts["model_rows"] = vocab;
@@ -86,7 +81,7 @@ Json tokenizer_facts(const fs::path& folder, int64_t vocab, std::optional<Error>
     facts["pad"] = token_json(tokenizer.pad_token(), tokenizer.pad_id());
     facts["unk"] = token_json(tokenizer.unk_token(), tokenizer.token_id(tokenizer.unk_token()));
     facts["adds_special_tokens"] = tokenizer.adds_special_tokens();
-    facts["chat_templates"] = chat_templates(folder, config);
+    facts["chat_templates"] = chat_template_names(folder);
     return facts;
   } catch (const Error& error) {
     problem = error;

@@ -6,6 +6,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
+#include "chat.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -168,6 +169,14 @@ Field gen_kwargs_field(EvalOptions& o) {
   return field;
 }
 
+Field chat_template_field(EvalOptions& o) {
+  Field field = text_field("apply-chat-template", "NAME", o.apply_chat_template,
+                           "Put prompts through the model's chat template, as instruction-tuned models expect: the default "
+                           "one, or the one of that name.", Affects::kNumbers);
+  field.value_if_bare = "true";
+  return field;
+}
+
 // --samples: which documents, by task.
 std::map<std::string, std::vector<int64_t>> parse_samples(const std::string& text) {
   std::map<std::string, std::vector<int64_t>> samples;
@@ -217,6 +226,14 @@ std::vector<Field> fields(EvalOptions& o) {
                  "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. The last two matter here: torch "
                  "draws tokens where a task samples, fewshot draws the examples. Default 0,1234,1234,1234.", kNumbers),
       gen_kwargs_field(o),
+      chat_template_field(o),
+      text_field("chat-template-args", "K=V,..", o.chat_template_args,
+                 "Variables for the chat template, such as enable_thinking=false.", kNumbers),
+      boolean_field("fewshot-as-multiturn", o.fewshot_as_multiturn,
+                    "With a chat template: examples as turns of user and assistant (the default), or with false all in the "
+                    "one message of the user.", kNumbers),
+      text_field("system-instruction", "TEXT", o.system_instruction,
+                 "Text before every prompt; with a chat template it is the system's message.", kNumbers),
       boolean_field("add-bos-token", o.add_bos_token,
                     "Put the BOS token before every prompt, or do not. Default: as the tokenizer's own files say.", kNumbers),
       integer_field("prefix-token-id", "ID", o.prefix_token_id, 0,
@@ -294,6 +311,7 @@ ResolvedOptions resolve(const EvalOptions& options) {
   resolved.fewshot_seed = seeds.fewshot;
   if (seeds.torch) resolved.sampling_seed = static_cast<uint64_t>(*seeds.torch);
   resolved.generation_kwargs = parse_key_values(options.gen_kwargs, "gen-kwargs");
+  resolved.chat = resolve_chat(options);
   return resolved;
 }
 

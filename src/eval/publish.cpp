@@ -9,6 +9,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "evalmpi/base/hash.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/text/python.h"
 #include "budget.h"
@@ -82,11 +83,15 @@ Json run_json(const Published& published, const RunFacts& facts) {
   json["model_source"] = "evalmpi";
   json["model_name"] = options.model;
   json["model_name_sanitized"] = file_part(options.model);
-  json["system_instruction"] = nullptr;
-  json["system_instruction_sha"] = nullptr;
-  json["fewshot_as_multiturn"] = nullptr;
-  json["chat_template"] = nullptr;
-  json["chat_template_sha"] = nullptr;
+  const auto text_and_sha = [&](const char* key, const char* sha_key, const std::string& text) {
+    json[key] = text.empty() ? Json(nullptr) : Json(text);
+    json[sha_key] = text.empty() ? Json(nullptr) : Json(sha256_hex(text));
+  };
+  text_and_sha("system_instruction", "system_instruction_sha", options.system_instruction);
+  const std::optional<bool>& multiturn = facts.setup->options.chat.fewshot_as_multiturn;
+  json["fewshot_as_multiturn"] = multiturn ? Json(*multiturn) : Json(nullptr);
+  const auto& chat = facts.setup->chat_template;
+  text_and_sha("chat_template", "chat_template_sha", chat ? chat->source() : "");
   json["total_evaluation_time_seconds"] = fmt::format("{}", facts.seconds);
   return json;
 }

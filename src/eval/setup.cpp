@@ -5,6 +5,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/model/adapter.h"
 #include "evalmpi/ops/head.h"
+#include "chat.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -52,6 +53,10 @@ Setup make_setup(const EvalOptions& options) {
   }
   setup.task_options.limit = options.limit;
   setup.task_options.fewshot_seed = setup.options.fewshot_seed.value_or(kUnseeded);
+  setup.task_options.system_instruction = options.system_instruction;
+  setup.chat_template = load_chat_template(setup.options.chat, tokenizer_folder, *setup.tokenizer);
+  setup.task_options.fewshot_as_multiturn = setup.options.chat.fewshot_as_multiturn.value_or(false);
+  if (setup.chat_template) setup.task_options.chat_template = task_chat_template(*setup.chat_template);
   return setup;
 }
 

@@ -12,6 +12,7 @@
 #include "evalmpi/model/spec.h"
 #include "evalmpi/task/task.h"
 #include "evalmpi/task/task_index.h"
+#include "evalmpi/text/chat_template.h"
 #include "evalmpi/text/tokenizer.h"
 #include "generation.h"
 
@@ -26,6 +27,7 @@ struct Setup {
   task::Selection selection;
   data::DataRoots data_roots;
   task::TaskOptions task_options;
+  std::optional<text::ChatTemplate> chat_template;
 };
 
 // Reads config.json, the tokenizer and the task files; no weights, no data. FAILS: as their readers.

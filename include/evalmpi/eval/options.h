@@ -23,6 +23,10 @@ struct EvalOptions {
   std::string dtype = "auto";
   std::string seed = "0,1234,1234,1234";
   std::string gen_kwargs;
+  std::string apply_chat_template;  // empty: none; true: the default one; else its name
+  std::string chat_template_args;
+  std::optional<bool> fewshot_as_multiturn;
+  std::string system_instruction;
   std::optional<bool> add_bos_token;
   std::optional<int> prefix_token_id;
   std::string tokenizer;
@@ -54,6 +58,14 @@ struct EvalOptions {
 // The one list of the options: names, help, and what a resume may change.
 std::vector<Field> fields(EvalOptions& options);
 
+// How prompts become conversations.
+struct ChatOptions {
+  bool applies = false;
+  std::string template_name;         // empty: the default one
+  Json arguments = Json::object();   // further variables of the template
+  std::optional<bool> fewshot_as_multiturn;  // as the harness records it: absent if nothing was said and nothing applies
+};
+
 // Values that follow from the options' texts.
 struct ResolvedOptions {
   std::optional<int64_t> token_budget;  // rows of a segment; absent: auto
@@ -61,6 +73,7 @@ struct ResolvedOptions {
   std::optional<int64_t> fewshot_seed;
   uint64_t sampling_seed = 1234;  // the harness's torch seed; its "None", which nobody could repeat, is 1234 too
   Json generation_kwargs = Json::object();  // of --gen-kwargs
+  ChatOptions chat;
 };
 
 // Checks what can be checked before any file is read. FAILS: kUsage naming the option, the value and the remedy.
