@@ -23,6 +23,28 @@ bool is_end(const GenerationSettings& settings, int32_t token) {
   return std::find(settings.eos_ids.begin(), settings.eos_ids.end(), token) != settings.eos_ids.end();
 }
 
+// A common beginning is made the trunk of its chunk from so many tokens on: fewer are not shared between paths, and a
+// trunk of its own costs a call of the model.
+constexpr size_t kWorthSharing = 256;
+
+// The chunk's trunk, or what all its prompts begin with where that is much longer. One token of each prompt stays its own:
+// its row gives the first new token.
+std::span<const int32_t> common_trunk(const GenerateChunk& chunk) {
+  if (chunk.requests.size() < 2) return chunk.trunk;
+  std::span<const int32_t> common(chunk.requests.front().prompt);
+  for (const GenerateRequest& request : chunk.requests) {
+    const auto end = std::mismatch(common.begin(), common.end(), request.prompt.begin(), request.prompt.end() - 1).first;
+    common = common.first(static_cast<size_t>(end - common.begin()));
+  }
+  return common.size() >= chunk.trunk.size() + kWorthSharing ? common : std::span(chunk.trunk);
+}
+
+// What the model says of the token after a sequence: all logits where the settings look at them, else the most probable.
+struct NextToken {
+  std::vector<float> logits_V;
+  int32_t argmax = -1;
+};
+
 // One running sequence; its keys and values are on path slot + 1 (path 0 holds the trunk).
 struct Running {
   size_t request = 0;
@@ -40,9 +62,10 @@ struct Running {
 class Generations {
  public:
   Generations(const GenerateChunk& chunk, const StopCriterion& stop, const model::Transformer& transformer,
-              comm::Communicator& tp, ops::KeyValueStore& store, Forward forward, int64_t token_budget, ChunkRecord& record)
+              comm::Communicator& tp, ops::KeyValueStore& store, Forward forward, int64_t token_budget,
+              std::span<const int32_t> trunk, ChunkRecord& record)
       : chunk_(chunk), make_stop_(stop), transformer_(transformer), tp_(tp), store_(store), forward_(std::move(forward)),
-        token_budget_(token_budget), record_(record), slots_(std::min<size_t>(chunk.slots, chunk.requests.size())) {
+        token_budget_(token_budget), record_(record), trunk_(trunk), slots_(std::min<size_t>(chunk.slots, chunk.requests.size())) {
     record_.generations.resize(chunk.requests.size());
   }
 
@@ -71,8 +94,8 @@ class Generations {
       if (slots_[slot]) continue;
       const GenerateRequest& request = chunk_.requests[next_];
       const bool is_twin = next_is_twin();
-      if (is_twin && twin_logits_V_.empty()) return;  // they come with this step
-      const std::vector<int32_t>& before = next_ == 0 ? chunk_.trunk : chunk_.requests[next_ - 1].prompt;
+      if (is_twin && !twin_) return;  // they come with this step
+      const std::span<const int32_t> before = next_ == 0 ? trunk_ : std::span(chunk_.requests[next_ - 1].prompt);
       const auto shared = static_cast<size_t>(
           std::mismatch(before.begin(), before.end(), request.prompt.begin(), request.prompt.end()).first - before.begin());
       const size_t held = is_twin ? shared : std::min(shared, request.prompt.size() - 1);
@@ -83,10 +106,10 @@ class Generations {
       if (is_twin) {
         store_.copy_path(last_path_, path_of(slot), static_cast<int64_t>(held));
         slots_[slot]->fork = -1;
-        scratch_V_ = twin_logits_V_;
+        NextToken next = *twin_;
         last_path_ = path_of(slot);
-        if (!next_is_twin()) twin_logits_V_.clear();
-        add_token(slot, scratch_V_);
+        if (!next_is_twin()) twin_.reset();
+        add_token(slot, next.logits_V, next.argmax);
       } else {
         last_path_ = path_of(slot);
       }
@@ -116,22 +139,29 @@ class Generations {
       slot_of_row.push_back(slot);
     }
     if (rows_R.empty()) return;
-    const at::Tensor logits_RV = transformer_.logits(hidden_TD, rows_R, tp_).contiguous();
-    const auto vocabulary = static_cast<size_t>(logits_RV.size(1));
-    for (size_t r = 0; r < rows_R.size(); ++r) {
-      const std::span<float> logits_V(logits_RV.mutable_data_ptr<float>() + r * vocabulary, vocabulary);
-      const bool is_newest = slots_[slot_of_row[r]]->request + 1 == next_;
-      if (is_newest && next_is_twin() && twin_logits_V_.empty()) twin_logits_V_.assign(logits_V.begin(), logits_V.end());
-      add_token(slot_of_row[r], logits_V);
+    if (needs_logits(chunk_.settings)) {
+      const at::Tensor logits_RV = transformer_.logits(hidden_TD, rows_R, tp_).contiguous();
+      const auto vocabulary = static_cast<size_t>(logits_RV.size(1));
+      for (size_t r = 0; r < rows_R.size(); ++r)
+        take_next(slot_of_row[r], std::span(logits_RV.mutable_data_ptr<float>() + r * vocabulary, vocabulary), -1);
+    } else {
+      const std::vector<int32_t> argmax_R = transformer_.head(hidden_TD, rows_R, {}, {}, tp_).argmax_R;
+      for (size_t r = 0; r < rows_R.size(); ++r) take_next(slot_of_row[r], {}, argmax_R[r]);
     }
   }
 
+  void take_next(size_t slot, std::span<float> logits_V, int32_t argmax) {
+    const bool is_newest = slots_[slot]->request + 1 == next_;
+    if (is_newest && next_is_twin() && !twin_) twin_ = NextToken{{logits_V.begin(), logits_V.end()}, argmax};
+    add_token(slot, logits_V, argmax);
+  }
+
   // Chooses the next token of a slot, and ends its generation where that was the last one. Writes over logits_V.
-  void add_token(size_t slot, std::span<float> logits_V) {
+  void add_token(size_t slot, std::span<float> logits_V, int32_t argmax) {
     Running& running = *slots_[slot];
     const GenerateRequest& request = chunk_.requests[running.request];
     GenerateResult& result = record_.generations[running.request];
-    const int32_t token = running.chooser.choose(logits_V, running.sequence);
+    const int32_t token = logits_V.empty() ? argmax : running.chooser.choose(logits_V, running.sequence);
     running.sequence.push_back(token);
     const auto made = static_cast<int32_t>(running.sequence.size() - request.prompt.size());
     const auto now = Clock::now();
@@ -167,11 +197,11 @@ class Generations {
   Forward forward_;
   int64_t token_budget_;
   ChunkRecord& record_;
+  std::span<const int32_t> trunk_;  // what path 0 holds
   std::vector<std::optional<Running>> slots_;
   size_t next_ = 0;         // request that gets the next free slot
   int32_t last_path_ = 0;   // holds the prompt of the request before it (the trunk, before the first)
-  std::vector<float> twin_logits_V_;  // after that prompt, kept when the next one is equal
-  std::vector<float> scratch_V_;
+  std::optional<NextToken> twin_;   // after that prompt, kept when the next one is equal
   std::vector<int32_t> fresh_;
 };
 
@@ -187,9 +217,11 @@ void Lane::run_generations(const GenerateChunk& chunk, const StopCriterion& stop
     longest = std::max(longest, static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens);
   }
   const auto paths = static_cast<int64_t>(std::min<size_t>(chunk.slots, chunk.requests.size())) + 1;
-  record.computed_tokens = hold_trunk(chunk.trunk, paths, longest);
+  const std::span<const int32_t> trunk = common_trunk(chunk);
+  record.computed_tokens = hold_trunk(trunk, paths, longest);
+  store_.share(static_cast<int64_t>(trunk.size()));
   Generations(chunk, stop, *transformer_, tp_, store_, [this](const model::Segment& segment) { return forward(segment); },
-              token_budget_, record)
+              token_budget_, trunk, record)
       .run();
 }
 

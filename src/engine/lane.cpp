@@ -133,6 +133,7 @@ int64_t Lane::hold_trunk(std::span<const int32_t> trunk, int64_t paths, int64_t 
   const auto held = std::mismatch(held_trunk_.begin(), held_trunk_.end(), trunk.begin(), trunk.end()).first;
   int64_t shared = held - held_trunk_.begin();
   const SharedTrunks::Source source = claim_trunk(trunk, shared);
+  store_.share(0);
   make_room(paths, positions, shared);
   if (source.lane >= 0) {
     trunks_->copy(source, store_);

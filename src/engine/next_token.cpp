@@ -132,6 +132,10 @@ Distribution sampling_distribution(std::span<const float> logits_V, const Genera
   return distribution;
 }
 
+bool needs_logits(const GenerationSettings& settings) {
+  return settings.is_sampling || settings.repetition_penalty != 1 || settings.no_repeat_ngram_size > 0;
+}
+
 void TokenChooser::penalise_repetition(std::span<float> logits_V, std::span<const int32_t> sequence) {
   is_seen_V_.resize(logits_V.size());
   for (; looked_at_ < sequence.size(); ++looked_at_) {

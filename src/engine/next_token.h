@@ -26,6 +26,9 @@ struct Distribution {
 // FAILS: kBadInput when the largest logit is not finite.
 Distribution sampling_distribution(std::span<const float> logits_V, const GenerationSettings& settings);
 
+// Whether the choice of a token looks at more than which one is the most probable.
+bool needs_logits(const GenerationSettings& settings);
+
 // Chooses the tokens of one generation, one after the other.
 class TokenChooser {
  public:

@@ -13,8 +13,12 @@ using Sequence = std::span<const int32_t>;
 
 // Chunks become smaller towards the end, so that the lanes end together: each takes this part of what is left.
 constexpr size_t kPartOfTheRest = 8;
-// Fewer prompts than this would leave too few rows in a step; a short list is still cut in two.
+// Fewer prompts than this would leave too few rows in a step; a short list of long prompts is still cut in two.
 constexpr size_t kFewestPrompts = 8;
+// Where new tokens are at least this part of all, steps are what takes the time, and a step of few rows takes as long as
+// the weights take to be read: as many prompts as there are slots then stay together. The lanes without a chunk lend
+// their cores.
+constexpr int64_t kMostlyNew = 3;
 // A border moves to save so many tokens; for fewer, equal chunks are worth more.
 constexpr int64_t kWorthMoving = 8;
 // A shorter run is no trunk: computing it again costs less than a prefix of its own, which other workers would not hold.
@@ -28,7 +32,7 @@ class GenerationPlanner {
  public:
   GenerationPlanner(std::span<const GenerateRequest> requests, const GenerationSettings& settings, int32_t slots, int64_t token_limit)
       : requests_(requests), settings_(settings), slots_(slots), token_limit_(token_limit), trie_(build_trie(prompts(requests))),
-        is_counted_(trie_.nodes.size(), false), node_of_rank_(trie_.order.size(), -1) {
+        fewest_(fewest_prompts(requests, slots, trie_.distinct_tokens)), is_counted_(trie_.nodes.size(), false), node_of_rank_(trie_.order.size(), -1) {
     for (size_t node = 0; node < trie_.nodes.size(); ++node) {
       const TrieNode& ended = trie_.nodes[node];
       std::fill(node_of_rank_.begin() + ended.first_sequence, node_of_rank_.begin() + ended.ending_sequence, static_cast<int32_t>(node));
@@ -53,14 +57,20 @@ class GenerationPlanner {
     return prompts;
   }
 
+  static size_t fewest_prompts(std::span<const GenerateRequest> requests, int32_t slots, int64_t distinct_tokens) {
+    int64_t new_tokens = 0;
+    for (const GenerateRequest& request : requests) new_tokens += request.max_new_tokens;
+    if (new_tokens * kMostlyNew >= distinct_tokens + new_tokens) return static_cast<size_t>(slots);
+    return std::clamp<size_t>((requests.size() + 1) / 2, 1, kFewestPrompts);
+  }
+
   const GenerateRequest& request_at(size_t rank) const { return requests_[trie_.order[rank]]; }
   int64_t shared_with_previous(size_t rank) const { return shared_with(request_at(rank - 1).prompt, request_at(rank).prompt); }
 
   // Where the chunk that begins at `begin` ends: within a quarter of the wanted size, where neighbours share least.
   size_t chunk_end(size_t begin) const {
     const size_t rest = trie_.order.size() - begin;
-    const size_t fewest = std::clamp<size_t>((trie_.order.size() + 1) / 2, 1, kFewestPrompts);
-    const size_t most = std::clamp(rest / kPartOfTheRest, fewest, std::max(fewest, static_cast<size_t>(slots_) * 4));
+    const size_t most = std::clamp(rest / kPartOfTheRest, fewest_, std::max(fewest_, static_cast<size_t>(slots_) * 4));
     size_t end = begin;
     int64_t tokens = 0;
     for (; end < trie_.order.size() && end - begin < most; ++end) {
@@ -134,6 +144,7 @@ class GenerationPlanner {
   int32_t slots_;
   int64_t token_limit_;
   Trie trie_;
+  size_t fewest_;  // prompts of a chunk, while there are so many
   std::vector<bool> is_counted_;       // trie nodes that a trunk has covered
   std::vector<int32_t> node_of_rank_;  // where each sorted prompt ends
   Plan plan_;

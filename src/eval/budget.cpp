@@ -108,9 +108,9 @@ void Demand::add(const TaskRequests& requests, const LoadedTask& loaded, const P
     has_scores = true;
     return;
   }
-  // The largest chunk has an eighth of the prompts, or up to eight where there are few (engine::plan_generations).
+  // The largest chunk has an eighth of the prompts, or as many as there are slots where that is more (engine::plan_generations).
   const auto prompts = static_cast<int64_t>(requests.size());
-  const int64_t in_a_chunk = std::max(prompts / 8, std::min<int64_t>(8, (prompts + 1) / 2));
+  const int64_t in_a_chunk = std::max(prompts / 8, std::min<int64_t>(kGenerationSlots, prompts));
   const int64_t slots = std::min(kGenerationSlots, loaded.generation->slots_for(longest));
   generation_paths = std::max(generation_paths, std::min(slots, in_a_chunk));
 }

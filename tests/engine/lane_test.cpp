@@ -19,7 +19,8 @@ namespace evalmpi::engine {
 namespace {
 
 std::filesystem::path fixture(const char* name) {
-  return std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/model" / name;
+  const std::filesystem::path source = EVALMPI_SOURCE_DIR;
+  return std::string_view(name) == "demo" ? source / "configs/demo/model" : source / "tests/fixtures/model" / name;
 }
 
 StopCriterion never() {
@@ -246,6 +247,63 @@ TEST(Lane, an_end_token_and_the_stop_check_end_a_generation) {
     return [count = 0](int32_t) mutable { return ++count == 3; };
   });
   EXPECT_EQ(after_three, std::vector<int32_t>(free_run.begin(), free_run.begin() + 3));
+}
+
+// Of the demo's 512 positions 300 are common to all prompts, so that paths share keys and values.
+TEST(Lane, generations_over_a_shared_trunk_are_those_of_each_prompt_alone) {
+  const int64_t vocabulary = 401;
+  std::mt19937 random(9);
+  std::vector<int32_t> common;
+  for (int i = 0; i < 300; ++i) common.push_back(static_cast<int32_t>(random() % vocabulary));
+  std::vector<GenerateRequest> requests = branching_prompts(vocabulary);
+  for (GenerateRequest& request : requests) request.prompt.insert(request.prompt.begin(), common.begin(), common.end());
+  for (const int tp : {1, 2, 3}) {
+    const auto places = load("demo", tp);
+    std::map<Hash128, std::vector<int32_t>> alone;
+    for (const GenerateRequest& request : requests) {
+      const auto records = run_chunks(places, plan_generations(std::span(&request, 1), {}, 1, 1000).chunks, 1000);
+      alone[request.key] = records.at(0).generations.at(0).tokens;
+    }
+    for (const int32_t slots : {1, 3, 16}) {
+      for (const int64_t budget : {7, 1000}) {
+        const Plan plan = plan_generations(requests, {}, slots, budget);
+        std::map<Hash128, std::vector<int32_t>> found;
+        int64_t computed = 0;
+        for (const ChunkRecord& record : run_chunks(places, plan.chunks, budget)) {
+          computed += record.computed_tokens;
+          for (const GenerateResult& result : record.generations) found[result.key] = result.tokens;
+        }
+        EXPECT_EQ(found, alone) << "tp " << tp << ", " << slots << " slots, budget " << budget;
+        EXPECT_LE(computed, plan.planned_tokens);
+      }
+    }
+  }
+}
+
+// A lane goes from generations over one trunk to scores, to generations over another, and back.
+TEST(Lane, a_shared_trunk_gives_way_to_other_chunks) {
+  const auto places = load("demo", 1);
+  std::vector<PlannedChunk> chunks;
+  const auto add = [&](const Plan& plan) {
+    for (const PlannedChunk& chunk : plan.chunks) chunks.push_back(chunk);
+  };
+  for (const int32_t first : {5, 6, 5}) {
+    std::vector<GenerateRequest> requests;
+    for (int32_t i = 0; i < 4; ++i) {
+      std::vector<int32_t> prompt(280, first);
+      prompt.push_back(i + 20);
+      requests.push_back({{static_cast<uint64_t>(first), static_cast<uint64_t>(i)}, prompt, 6});
+    }
+    add(plan_generations(requests, {}, 4, 1000));
+    const std::vector<ScoreRequest> scores = {{{1, 1}, std::vector<int32_t>(290, first), 20}, {{1, 2}, {3, 4, 5}, 2}};
+    add(plan_scores(scores, 1000));
+  }
+  const std::vector<ChunkRecord> in_a_row = run_chunks(places, chunks, 100);
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    ChunkRecord record = run_chunks(places, {chunks[i]}, 100).at(0);
+    record.computed_tokens = in_a_row[i].computed_tokens;
+    EXPECT_EQ(without_timings(encode(record)), without_timings(encode(in_a_row[i]))) << i;
+  }
 }
 
 TEST(Lane, refuses_token_ids_outside_the_vocabulary) {

@@ -175,20 +175,32 @@ TEST(PlanGenerations, little_is_planned_twice) {
 }
 
 TEST(PlanGenerations, chunks_shrink_towards_the_end_so_that_lanes_end_together) {
-  for (const int count : {100, 1000}) {
-    const Plan plan = plan_generations(prompts_with_repeats(0, count, 1), {}, 16, 1024);
-    int64_t all = 0;
-    for (const PlannedChunk& chunk : plan.chunks) all += chunk.cost_tokens;
-    EXPECT_GE(plan.chunks.size(), 8u);
-    EXPECT_LE(plan.chunks.size(), 12u + static_cast<size_t>(count) / 30);
-    EXPECT_LE(plan.chunks.back().cost_tokens * 10, all);
-    EXPECT_LE(plan.chunks.back().cost_tokens, 8 * 124);
+  for (const int new_tokens : {10, 64}) {
+    for (const int count : {300, 1000}) {
+      std::vector<GenerateRequest> requests = prompts_with_repeats(0, count, 1);
+      for (GenerateRequest& request : requests) request.max_new_tokens = new_tokens;
+      const Plan plan = plan_generations(requests, {}, 16, 1024);
+      int64_t all = 0;
+      for (const PlannedChunk& chunk : plan.chunks) all += chunk.cost_tokens;
+      EXPECT_GE(plan.chunks.size(), 8u);
+      EXPECT_LE(plan.chunks.size(), 12u + static_cast<size_t>(count) / 16);
+      EXPECT_LE(plan.chunks.back().cost_tokens * 10, all);
+      EXPECT_LE(plan.chunks.back().cost_tokens, (new_tokens == 10 ? 8 : 16) * (60 + new_tokens));
+    }
   }
 }
 
-TEST(PlanGenerations, a_few_prompts_are_cut_in_two_and_one_is_not) {
-  EXPECT_EQ(plan_generations(prompts_with_repeats(0, 8, 1), {}, 16, 1024).chunks.size(), 2u);
-  EXPECT_EQ(plan_generations(prompts_with_repeats(0, 1, 1), {}, 16, 1024).chunks.size(), 1u);
+TEST(PlanGenerations, a_few_long_prompts_are_cut_in_two_and_short_ones_fill_the_slots) {
+  const auto chunks = [](int header_tokens, int groups, int32_t slots) {
+    return plan_generations(prompts_with_repeats(header_tokens, groups, 1), {}, slots, 1024).chunks.size();
+  };
+  std::vector<GenerateRequest> long_ones = prompts_with_repeats(0, 8, 1);
+  for (GenerateRequest& request : long_ones) request.max_new_tokens = 10;
+  EXPECT_EQ(plan_generations(long_ones, {}, 16, 1024).chunks.size(), 2u);
+  EXPECT_EQ(chunks(0, 8, 16), 1u);
+  EXPECT_EQ(chunks(300, 16, 16), 1u);
+  EXPECT_EQ(chunks(300, 8, 4), 2u);
+  EXPECT_EQ(chunks(0, 1, 16), 1u);
   EXPECT_EQ(plan_generations({}, {}, 16, 1024).chunks.size(), 0u);
 }
 

@@ -37,6 +37,16 @@ Sequence random_sequence(const Heads& heads, int64_t length, uint32_t seed) {
           random_tensor({length, heads.kv, heads.dim}, seed + 2)};
 }
 
+Sequence joined(const std::vector<Sequence>& parts) {
+  std::vector<at::Tensor> q, k, v;
+  for (const Sequence& part : parts) {
+    q.push_back(part.q);
+    k.push_back(part.k);
+    v.push_back(part.v);
+  }
+  return {at::cat(q, 0), at::cat(k, 0), at::cat(v, 0)};
+}
+
 at::Tensor attend(const Heads& heads, const Sequence& s, std::vector<AttentionSpan> spans, KeyValueStore& store,
                   int64_t window = 0) {
   return attention(s.q, s.k, s.v, spans, store, 0, heads.kv_of_query(),
@@ -129,20 +139,12 @@ TEST(Attention, branches_of_a_tree_equal_plain_sequences) {
   const Heads heads = {6, 2, 64};
   const Sequence trunk = random_sequence(heads, 21, 5), left = random_sequence(heads, 30, 6);
   const Sequence right = random_sequence(heads, 9, 7), leaf = random_sequence(heads, 5, 8);
-  const auto join = [](std::vector<Sequence> parts) {
-    Sequence all = parts[0];
-    for (size_t i = 1; i < parts.size(); ++i)
-      all = {at::cat(std::vector<at::Tensor>{all.q, parts[i].q}, 0),
-             at::cat(std::vector<at::Tensor>{all.k, parts[i].k}, 0),
-             at::cat(std::vector<at::Tensor>{all.v, parts[i].v}, 0)};
-    return all;
-  };
   KeyValueStore store(1, 1, heads.kv, heads.dim, heads.dim);
   // trunk -> left, trunk -> right -> leaf, depth first on one path
-  const at::Tensor tree = attend(heads, join({trunk, left, right, leaf}),
+  const at::Tensor tree = attend(heads, joined({trunk, left, right, leaf}),
                                  {{0, 0, 0, 21}, {0, 21, 21, 30}, {0, 21, 51, 9}, {0, 30, 60, 5}}, store);
-  EXPECT_TRUE(same_bits(tree.narrow(0, 0, 51), attend_whole(heads, join({trunk, left}))));
-  EXPECT_TRUE(same_bits(tree.narrow(0, 51, 14), attend_whole(heads, join({trunk, right, leaf})).narrow(0, 21, 14)));
+  EXPECT_TRUE(same_bits(tree.narrow(0, 0, 51), attend_whole(heads, joined({trunk, left}))));
+  EXPECT_TRUE(same_bits(tree.narrow(0, 51, 14), attend_whole(heads, joined({trunk, right, leaf})).narrow(0, 21, 14)));
 }
 
 TEST(Attention, later_positions_and_siblings_have_no_influence_even_as_nan) {
@@ -206,6 +208,83 @@ TEST(Attention, a_span_may_fork_off_a_path_that_the_same_call_writes) {
     EXPECT_TRUE(same_bits(out.narrow(0, 40, 20), attend_whole(heads, spliced(37)).narrow(0, 37, 20)));
     EXPECT_TRUE(same_bits(out.narrow(0, 60, 20), attend_whole(heads, spliced(16)).narrow(0, 16, 20)));
   }
+}
+
+// Paths that continue a trunk on path 0, which they share or copy.
+struct Branches {
+  Heads heads;
+  AttentionRule rule;
+  int32_t trunk;  // positions
+  KeyValueStore store{1, 5, heads.kv, heads.dim, heads.dim};
+
+  Branches(const Heads& of_heads, const AttentionRule& of_rule, int32_t trunk_positions, bool is_shared)
+      : heads(of_heads), rule(of_rule), trunk(trunk_positions) {
+    const Sequence s = random_sequence(heads, trunk, 21);
+    const std::vector<AttentionSpan> whole = {{0, 0, 0, trunk}};
+    attention(s.q, s.k, s.v, whole, store, 0, heads.kv_of_query(), rule);
+    store.share(is_shared ? trunk : 0);
+    EXPECT_EQ(store.shared_positions(), is_shared ? trunk / 256 * 256 : 0);
+  }
+
+  // Two calls: many rows and few, forks off the trunk and off one another; then a row on each.
+  at::Tensor run() {
+    const Sequence own = random_sequence(heads, 30, 22), next = random_sequence(heads, 4, 23);
+    const std::vector<AttentionSpan> spans = {{.path = 3, .start = trunk, .row = 0, .length = 17, .fork = 0},
+                                              {.path = 1, .start = trunk, .row = 17, .length = 1, .fork = 0},
+                                              {.path = 4, .start = trunk + 9, .row = 18, .length = 5, .fork = 3},
+                                              {.path = 2, .start = trunk / 256 * 256, .row = 23, .length = 7, .fork = 0}};
+    const std::vector<AttentionSpan> ends = {
+        {2, trunk / 256 * 256 + 7, 0, 1}, {1, trunk + 1, 1, 1}, {4, trunk + 14, 2, 1}, {3, trunk + 17, 3, 1}};
+    const auto map = heads.kv_of_query();
+    const at::Tensor first = attention(own.q, own.k, own.v, spans, store, 0, map, rule);
+    return at::cat({first, attention(next.q, next.k, next.v, ends, store, 0, map, rule)}, 0);
+  }
+};
+
+TEST(Attention, a_shared_trunk_gives_the_bits_of_copies) {
+  for (const Heads& heads : kHeads) {
+    const at::Tensor bias = random_tensor({heads.query, 600}, 24), sink = random_tensor({heads.query}, 25);
+    const AttentionRule rules[] = {{.scale = 0.2},
+                                   {.scale = 0.2, .window = 7},
+                                   {.scale = 0.2, .window = 270},
+                                   {.scale = 0.2, .soft_cap = 0.9, .bias_NP = bias, .sink_N = sink},
+                                   {.scale = 0.2, .window = 31, .soft_cap = 0.9, .bias_NP = bias, .sink_N = sink}};
+    for (const AttentionRule& rule : rules) {
+      for (const int32_t trunk : {275, 512, 531}) {
+        const at::Tensor copied = Branches(heads, rule, trunk, false).run();
+        Branches shared(heads, rule, trunk, true);
+        EXPECT_TRUE(same_bits(shared.run(), copied)) << heads.query << " heads of " << heads.dim << ", window " << rule.window;
+        const LentCores helper(1);
+        EXPECT_TRUE(same_bits(shared.run(), copied));
+        if (trunk == 275 && heads.dim < 64) for_each_variant([&] { EXPECT_TRUE(same_bits(shared.run(), copied)); });
+      }
+    }
+  }
+}
+
+TEST(Attention, what_is_shared_cannot_be_written_and_ends_with_the_next_share) {
+  const Heads heads = {4, 2, 8};
+  const Sequence s = random_sequence(heads, 600, 26);
+  KeyValueStore store(1, 3, 2, 8, 8);
+  attend(heads, s, {{0, 0, 0, 600}}, store);
+  EXPECT_THROW(store.share(601), Error);
+  store.share(600);
+  EXPECT_THROW(attend(heads, s.rows(0, 5), {{0, 100, 0, 5}}, store), Error);
+  EXPECT_THROW(attend(heads, s.rows(0, 5), {{.path = 1, .start = 511, .row = 0, .length = 5, .fork = 0}}, store), Error);
+  EXPECT_THROW(attend(heads, s.rows(0, 5), {{.path = 1, .start = 512, .row = 0, .length = 5}}, store), Error) << "no fork";
+  const at::Tensor whole = attend_whole(heads, s);
+  const auto forked = [&](int32_t start) {
+    const Sequence rows = s.rows(start, 600 - start);
+    return attend(heads, rows, {{.path = 2, .start = start, .row = 0, .length = 600 - start, .fork = 0}}, store);
+  };
+  EXPECT_TRUE(same_bits(forked(515), whole.narrow(0, 515, 85)));
+  const int64_t shared_bytes = store.bytes();
+  store.share(300);
+  EXPECT_TRUE(same_bits(forked(256), whole.narrow(0, 256, 344)));
+  EXPECT_GT(store.bytes(), shared_bytes);
+  store.share(0);
+  EXPECT_TRUE(same_bits(attend(heads, s.rows(100, 5), {{0, 100, 0, 5}}, store), whole.narrow(0, 100, 5)));
+  EXPECT_TRUE(same_bits(attend(heads, s.rows(0, 9), {{1, 0, 0, 9}}, store), whole.narrow(0, 0, 9)));
 }
 
 TEST(Attention, any_map_of_query_heads_and_threads_give_the_same_bits) {

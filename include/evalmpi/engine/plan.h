@@ -41,7 +41,8 @@ int64_t count_distinct_tokens(const ScoreTable& requests);
 
 // Sorts the prompts, so that those that share most stand together, and cuts the list into chunks where neighbours share
 // least. A chunk has about four times `slots` prompts and, besides what they share, token_budget times `slots` tokens at
-// most (a single prompt may have more); towards the end of the list chunks become smaller.
+// most (a single prompt may have more); towards the end of the list chunks become smaller, down to about eight prompts, or
+// `slots` where at least a third of all tokens are new ones.
 Plan plan_generations(std::span<const GenerateRequest> requests, const GenerationSettings& settings, int32_t slots,
                       int64_t token_budget);
 

@@ -8,6 +8,9 @@
 // of tokens is its depth-first list of spans on one path (a child overwrites what an earlier sibling left
 // behind), and a batch of sequences is one span on each of several paths. A span may fork off another path: what it
 // continues is then copied from there first, also where an earlier span of the same call has just written it.
+//
+// Paths may share the beginning of path 0, the trunk: KeyValueStore::share. It is then kept once, never copied, and
+// read once for the rows of many paths.
 
 #include <ATen/core/Tensor.h>
 
@@ -32,9 +35,15 @@ class KeyValueStore {
   KeyValueStore(KeyValueStore&&) noexcept;
   KeyValueStore& operator=(KeyValueStore&&) noexcept;
   ~KeyValueStore();
-  // Room for `positions` positions on every path (contents kept). Called outside the layer loop; attention() grows the
-  // store itself where that was forgotten.
+  // Room for `positions` positions on every path (contents kept); that of all but path 0 is taken when the first of them
+  // is used, less what they share. Called outside the layer loop; attention() grows the store itself where that was
+  // forgotten.
   void reserve(int64_t positions);
+  // From now on the first `positions` of path 0, rounded down to a multiple of 256, are those of all paths. What the
+  // others held is forgotten: their next span forks off a path that holds what it continues. Until the next call no span
+  // may begin below shared_positions(), on no path. share(0) ends it. REQUIRES: path 0 holds so many positions.
+  void share(int64_t positions);
+  int64_t shared_positions() const;
   // Makes positions [0, length) of path `to` equal those of path `from`, in all layers.
   void copy_path(int32_t from, int32_t to, int64_t length);
   // The same from another store of the same model, whose positions from `length` on may change meanwhile. REQUIRES:

@@ -54,27 +54,36 @@ constexpr int64_t gemm_scratch_floats(int64_t rows, int64_t depth) {
   return (packed < kPackedBlocks ? packed : kPackedBlocks) * kBlockStride + kMaxTileRows * kPanel;
 }
 
-// Rows of one span and the query heads of one KV head.
+// Rows that continue one path.
+struct AttentionPart {
+  const float* q;         // [length][q_step], head h at offset h * head_dim
+  float* out;             // [length][out_step], head h at offset h * value_dim
+  const float* keys;      // [panel of positions][head_dim][16], from position AttentionTask::shared on
+  const float* values;    // [position][value_step], from there on too
+  int64_t start, length;  // absolute position of row 0, at least `shared`; rows
+};
+
+// Rows of several paths, and the query heads of one KV head. Positions below `shared` are the same for all of them.
 struct AttentionTask {
-  const float* q;  // [length][q_step], head h at offset h * head_dim
+  const AttentionPart* parts;
+  int64_t part_count;
+  int64_t shared;              // a multiple of kBlock
+  const float* shared_keys;    // as in a part
+  const float* shared_values;  // as in a part
   int64_t q_step;
   const int32_t* heads;  // query heads that read this KV head
   int32_t head_count;
   int64_t head_dim;
-  const float* keys;      // [panel of positions][head_dim][16]
-  const float* values;    // [position][value_step], zero beyond value_dim
   int64_t value_dim;
-  int64_t value_step;     // value_dim rounded up to 16
-  int64_t start, length;  // absolute position of row 0; rows
-  int64_t window;         // 0: all earlier positions
+  int64_t value_step;  // value_dim rounded up to 16
+  int64_t window;      // 0: all earlier positions
   float scale;
   float soft_cap;     // 0: none
   const float* bias;  // [query head][bias_step] by position of the key, or null
   int64_t bias_step;
   const float* sinks;  // [query head], or null
-  float* out;          // [length][out_step], head h at offset h * value_dim
   int64_t out_step;
-  float* scratch;  // attention_scratch_floats(start + length, head_dim, value_dim)
+  float* scratch;  // attention_scratch_floats(the most positions that a row sees, head_dim, value_dim)
 };
 
 constexpr int64_t attention_scratch_floats(int64_t positions, int64_t head_dim, int64_t value_dim) {
@@ -102,8 +111,8 @@ struct CpuKernels {
   void (*square_sums)(const float* x, int64_t rows, int64_t width, float* sums);
   void (*scale_by_squares)(const float* x, const float* sums, int64_t of_width, const float* weight, float eps,
                            int64_t rows, int64_t width, float* y);
-  // One token: of each of `heads` heads of head_dim, 2 * half dimensions from `first` on rotated by cos, sin [half]; pairs
-  // (i, i + half), or (2 i, 2 i + 1) where interleaved.
+  // One token: of each of `heads` heads of head_dim, 2 * half dimensions from `first` on rotated by cos, sin [half];
+  // pairs (i, i + half), or (2 i, 2 i + 1) where interleaved.
   void (*rotary)(const float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t first,
                  int64_t half, float* y);
   void (*rotary_interleaved)(const float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim,
