@@ -86,6 +86,8 @@ void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, con
         try {
           const model::InferenceThread inference;
           run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log, on_failure);
+          const std::lock_guard lock(ended_mutex_);
+          cores_of_ended_lanes_.push_back(std::make_unique<ops::LentCores>(1));
         } catch (...) {
           on_failure(std::current_exception());
         }
@@ -143,6 +145,7 @@ void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& pla
 void LocalReplicas::join() {
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  cores_of_ended_lanes_.clear();
 }
 
 }  // namespace evalmpi::eval

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -82,6 +83,8 @@ class LocalReplicas {
   std::vector<std::thread> loaders_;
   std::vector<std::unique_ptr<engine::Lane>> lanes_;
   std::optional<ops::LentCores> helpers_of_lanes_;  // where each lane has several threads
+  std::mutex ended_mutex_;
+  std::vector<std::unique_ptr<ops::LentCores>> cores_of_ended_lanes_;  // for the lanes that still have chunks
   std::vector<std::thread> threads_;
 };
 
