@@ -1,49 +1,69 @@
-// evalmpi tasks list
+// evalmpi tasks
 
 #include <fmt/format.h>
 
 #include "commands.h"
-#include "evalmpi/task/task_index.h"
 #include "option_parser.h"
+#include "tasks_commands.h"
 
 namespace evalmpi::cli {
 namespace {
 
 constexpr const char* kHelp =
-    R"(usage: evalmpi tasks list [--include-path DIR]
+    R"(usage: evalmpi tasks list [PATTERN ...] [options]
+       evalmpi tasks show NAME [options]
+       evalmpi tasks validate FILE|FOLDER ... [options]
 
-Lists the tasks, groups and tags that --tasks can name, with their files.
+list: the tasks, groups and tags that --tasks can name, with output type and file. A PATTERN is a glob (mmlu_*) or a
+part of a name.
+
+show: what a task, group, tag or task file comes to: the configuration with includes, overrides and defaults, in the
+words of lm-evaluation-harness, and, where the data is at hand, the requests of the first document with its examples.
+
+validate: whether evalmpi can run task files, without their data. Of a folder every *.yaml is examined: a task is ready,
+needs Python functions that evalmpi does not have itself, or is unsupported for the reason printed.
+Exit code 0: all are ready; 1: some are not (not an error).
+
+examples:
+  evalmpi tasks list 'arc_*'
+  evalmpi tasks show arc_easy --num-fewshot 2 --data-root data
+  evalmpi tasks validate my_tasks/quiz.yaml
+  evalmpi tasks validate ~/lm-evaluation-harness/lm_eval/tasks --report report.json
 )";
 
-const char* kind_name(task::EntryKind kind) {
-  switch (kind) {
-    case task::EntryKind::kTask: return "task";
-    case task::EntryKind::kPythonTask: return "task (Python)";
-    case task::EntryKind::kGroup: return "group";
-    case task::EntryKind::kTag: return "tag";
-  }
-  return "";
+std::vector<Field> fields_of(TasksOptions& options) {
+  return {
+      path_list_field("include-path", "DIR", options.include_paths, "Folder with further task files.", Affects::kNumbers),
+      path_list_field("data-root", "DIR", options.data_roots,
+                      "show: folder with datasets as DIR/org/name, looked through before the hub cache.",
+                      Affects::kNumbers),
+      integer_field("num-fewshot", "N", options.num_fewshot, 0, "show: examples before each question. Default: the task's.",
+                    Affects::kNumbers),
+      integer_field("row", "N", options.row, 0, "show: the document whose requests are shown. Default 0.", Affects::kNumbers),
+      path_field("report", "FILE", options.report,
+                 "validate: write every task's state, with reasons and the functions that are wanted most, as JSON.",
+                 Affects::kOutput),
+      switch_field("json", options.json, "list, show: print JSON.", Affects::kOutput)};
 }
 
 }  // namespace
 
 ExitCode tasks_command(const Invocation& invocation) {
-  std::vector<std::string> include_paths;
-  std::vector<Field> fields = {path_list_field("include-path", "DIR", include_paths, "Folder with further task files.", Affects::kNumbers)};
+  TasksOptions options;
+  std::vector<Field> fields = fields_of(options);
   const CommandLine command_line = parse_command_line(invocation.arguments, fields);
-  if (command_line.wants_help || command_line.positionals != std::vector<std::string>{"list"}) {
+  std::vector<std::string> names = command_line.positionals;
+  const std::string action = names.empty() ? "" : names.front();
+  if (command_line.wants_help || names.empty()) {
     fmt::print("{}{}", kHelp, describe(fields));
     return command_line.wants_help ? ExitCode::kComplete : ExitCode::kUsage;
   }
+  names.erase(names.begin());
   apply({}, command_line.values, fields);
-  std::vector<std::filesystem::path> roots{task::builtin_tasks_dir()};
-  roots.insert(roots.end(), include_paths.begin(), include_paths.end());
-  const task::TaskIndex index = task::TaskIndex::scan(roots);
-  for (const auto& [name, entry] : index.entries()) {
-    fmt::print("{:<50} {:<14} {}\n", name, kind_name(entry.kind),
-               entry.kind == task::EntryKind::kTag ? fmt::format("{} tasks", entry.members.size()) : entry.file.string());
-  }
-  return ExitCode::kComplete;
+  if (action == "list") return list_tasks(names, options);
+  if (action == "show") return show_tasks(names, options);
+  if (action == "validate") return validate_tasks(names, options);
+  fail(ExitCode::kUsage, "tasks {}: there are list, show and validate; `evalmpi tasks --help` explains them", action);
 }
 
 }  // namespace evalmpi::cli

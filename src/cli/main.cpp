@@ -27,7 +27,7 @@ constexpr Command kCommands[] = {
     {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},
     {"compare", "show where two models or two runs differ", evalmpi::cli::compare_command},
     {"score", "score a run's answers again, without a model", evalmpi::cli::score_command},
-    {"tasks", "list the tasks", evalmpi::cli::tasks_command},
+    {"tasks", "list, show and check tasks", evalmpi::cli::tasks_command},
 };
 
 void print_help() {

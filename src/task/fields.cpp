@@ -23,6 +23,13 @@ Field Field::compile(const Json& spec, const Columns& columns, const std::string
   Field field;
   field.where_ = where;
   if (spec.is_null()) return field;
+  if (is_function(spec)) {
+    const NativeFunction* twin = find_native(spec, FunctionRole::kDocumentField);
+    if (twin == nullptr) fail(ExitCode::kBadInput, "{}: {} is not built in", where, function_identity(spec));
+    field.kind_ = Kind::kFunction;
+    field.function_ = std::get<DocumentField>(twin->call);
+    return field;
+  }
   if (!spec.is_string()) {
     field.kind_ = Kind::kValue;
     field.value_ = spec;
@@ -49,6 +56,7 @@ Json Field::value(const Json& document) const {
     case Kind::kNone: return nullptr;
     case Kind::kColumn: return column(document);
     case Kind::kTemplate: return template_->render(document);
+    case Kind::kFunction: return function_(document);
     case Kind::kValue: return value_;
   }
   return nullptr;
@@ -66,8 +74,7 @@ std::string Field::text(const Json& document) const {
 
 Json question_of(const Field& field, const Json& document, bool has_choices) {
   Json result = field.value(document);
-  // A column stays as it is; only what a template renders is looked at.
-  if (result.is_string() && has_choices && py::is_digit(result.get_ref<const std::string&>()) && !field.is_column()) {
+  if (result.is_string() && has_choices && py::is_digit(result.get_ref<const std::string&>()) && !field.is_final()) {
     return index_of_digits(result.get_ref<const std::string&>(), field.where());
   }
   return result;
@@ -75,7 +82,7 @@ Json question_of(const Field& field, const Json& document, bool has_choices) {
 
 Json target_of(const Field& field, const Json& document, bool has_choices) {
   Json result = field.value(document);
-  if (!result.is_string() || field.is_column()) return result;
+  if (!result.is_string() || field.is_final()) return result;
   const std::string& target = result.get_ref<const std::string&>();
   if (has_choices && py::is_digit(target)) return index_of_digits(target, field.where());
   if (target.size() >= 2 && target.front() == '[' && target.back() == ']') {
@@ -86,7 +93,7 @@ Json target_of(const Field& field, const Json& document, bool has_choices) {
 
 std::vector<std::string> choices_of(const Field& field, const Json& document) {
   Json list = field.evaluated(document);
-  if (list.is_string() && !field.is_column()) {
+  if (list.is_string() && !field.is_final()) {
     const std::optional<Json> literal = py::parse_literal(list.get_ref<const std::string&>());
     if (!literal) {
       fail(ExitCode::kBadInput, "{}: '{}' is not a Python list", field.where(), list.get_ref<const std::string&>());

@@ -9,22 +9,24 @@
 
 #include "evalmpi/base/json.h"
 #include "evalmpi/text/jinja.h"
+#include "native_functions.h"
 
 namespace evalmpi::task {
 
 using Columns = std::set<std::string, std::less<>>;
 
-// A field made ready: a column, a template, or a fixed value.
+// A field made ready: a column, a template, a native function, or a fixed value.
 class Field {
  public:
   Field() = default;
 
-  // `spec` is null, text, or a value as it stands. A text that is the name of a column is that column, never a
+  // `spec` is null, text, a `!function` that has a twin, or a value as it stands. A text that is the name of a column is that column, never a
   // template. FAILS: kBadInput with `where` for a template that does not parse.
   static Field compile(const Json& spec, const Columns& columns, const std::string& where);
 
   bool exists() const { return kind_ != Kind::kNone; }
-  bool is_column() const { return kind_ == Kind::kColumn; }
+  // Whether what it gives stays as it is; only what a template renders is read further.
+  bool is_final() const { return kind_ == Kind::kColumn || kind_ == Kind::kFunction; }
 
   // The column's value, the rendered text, or the fixed value. FAILS: kBadInput.
   Json value(const Json& document) const;
@@ -38,7 +40,7 @@ class Field {
   const std::string& where() const { return where_; }
 
  private:
-  enum class Kind { kNone, kColumn, kTemplate, kValue };
+  enum class Kind { kNone, kColumn, kTemplate, kFunction, kValue };
   const Json& column(const Json& document) const;
 
   Kind kind_ = Kind::kNone;
@@ -46,6 +48,7 @@ class Field {
   std::string name_;
   Json value_;
   std::optional<text::Template> template_;
+  DocumentField function_ = nullptr;
 };
 
 // doc_to_text: text, or an index where choices exist and the text is all digits.

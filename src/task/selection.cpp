@@ -8,6 +8,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/task_index.h"
 #include "evalmpi/text/python.h"
+#include "selection.h"
 
 namespace evalmpi::task {
 namespace {
@@ -57,7 +58,7 @@ GroupMetric read_group_metric(const Json& entry, const std::string& where) {
 // Builds one selection; every item of the request is a source that no other may share a task with.
 class Selector {
  public:
-  Selector(const TaskIndex& index, const TaskOverrides& overrides) : index_(index), overrides_(overrides) {}
+  Selector(const TaskIndex& index, YamlFiles& files) : index_(index), files_(files) {}
 
   void add_request(const std::string& request) {
     std::error_code error;
@@ -79,7 +80,25 @@ class Selector {
     fail_unknown(request);
   }
 
-  Selection finish() { return std::move(selection_); }
+  void add_file(const std::string& name) {
+    const fs::path file = fs::absolute(name).lexically_normal();
+    const Json mapping = files_.read(file);
+    if (mapping.contains("task_list")) {
+      for (const Json& item : mapping["task_list"]) {
+        Json merged = mapping;
+        merged.erase("task_list");
+        if (!item.is_object()) fail(ExitCode::kBadInput, "{}: task_list must hold mappings", name);
+        merged.update(item);
+        add_task(std::move(merged), file, "");
+      }
+    } else if (mapping.contains("group")) {
+      add_group(group_name(mapping, file), mapping, Json::object(), file, "", 0);
+    } else {
+      add_task(mapping, file, "");
+    }
+  }
+
+  UnconfiguredSelection finish() { return std::move(chosen_); }
 
  private:
   [[noreturn]] void fail_unknown(const std::string& name) const {
@@ -99,24 +118,6 @@ class Selector {
       if (fnmatch(pattern.c_str(), name.c_str(), FNM_NOESCAPE) == 0) names.push_back(name);
     }
     return names;
-  }
-
-  void add_file(const std::string& name) {
-    const fs::path file = fs::absolute(name).lexically_normal();
-    const Json mapping = read_task_yaml(file);
-    if (mapping.contains("task_list")) {
-      for (const Json& item : mapping["task_list"]) {
-        Json merged = mapping;
-        merged.erase("task_list");
-        if (!item.is_object()) fail(ExitCode::kBadInput, "{}: task_list must hold mappings", name);
-        merged.update(item);
-        add_task(make_task_config(merged, file, overrides_), "");
-      }
-    } else if (mapping.contains("group")) {
-      add_group(group_name(mapping, file), mapping, Json::object(), file, "", 0);
-    } else {
-      add_task(make_task_config(mapping, file, overrides_), "");
-    }
   }
 
   static std::string group_name(const Json& mapping, const fs::path& file) {
@@ -146,13 +147,13 @@ class Selector {
     } else {
       mapping.update(overrides);
       mapping["task"] = entry.name;
-      add_task(make_task_config(mapping, entry.file, overrides_), source);
+      add_task(std::move(mapping), entry.file, source);
     }
     return {entry.name};
   }
 
-  static Json read_entry(const IndexEntry& entry) {
-    Json mapping = read_task_yaml(entry.file);
+  Json read_entry(const IndexEntry& entry) {
+    Json mapping = files_.read(entry.file);
     if (entry.list_position < 0) return mapping;
     const Json item = mapping.at("task_list").at(static_cast<size_t>(entry.list_position));
     mapping.erase("task_list");
@@ -160,20 +161,18 @@ class Selector {
     return mapping;
   }
 
-  void add_task(TaskConfig config, const std::string& source) {
-    const std::string& owner = source.empty() ? config.name : source;
-    const auto [owned, is_new] = owner_of_.emplace(config.name, owner);
-    if (!is_new && owned->second != owner) {
-      fail(ExitCode::kBadInput, "the task {} is asked for twice: by {} and by {}", config.name, owned->second, owner);
+  void add_task(Json mapping, const fs::path& file, const std::string& source) {
+    const Json named = mapping.value("task", Json());
+    if (!named.is_string()) fail(ExitCode::kBadInput, "{}: task must be the task's name", file.string());
+    const std::string name = named.get<std::string>();
+    const std::string& owner = source.empty() ? name : source;
+    const auto [known, is_new] = places_.emplace(name, Place{owner, chosen_.tasks.size()});
+    if (!is_new && known->second.owner != owner) {
+      fail(ExitCode::kBadInput, "the task {} is asked for twice: by {} and by {}", name, known->second.owner, owner);
     }
-    if (owner_of_.size() > kMaxTasks) fail(ExitCode::kBadInput, "more than {} tasks are asked for", kMaxTasks);
-    auto& tasks = selection_.tasks;
-    const auto same = std::find_if(tasks.begin(), tasks.end(), [&](const auto& t) { return t.name == config.name; });
-    if (same == tasks.end()) {
-      tasks.push_back(std::move(config));
-    } else {
-      *same = std::move(config);
-    }
+    if (places_.size() > kMaxTasks) fail(ExitCode::kBadInput, "more than {} tasks are asked for", kMaxTasks);
+    if (is_new) chosen_.tasks.emplace_back();
+    chosen_.tasks[known->second.position] = {name, std::move(mapping), file};
   }
 
   // A group and its members. What a group file says beyond the keys of a group is said to all its tasks; what the
@@ -188,13 +187,13 @@ class Selector {
       if (!is_group_key(key) && key != "tag" && key != "include") overrides[key] = value;
     }
     overrides.update(given);
-    const size_t position = selection_.groups.size();
-    selection_.groups.push_back(read_group(name, mapping, file));
+    const size_t position = chosen_.groups.size();
+    chosen_.groups.push_back(read_group(name, mapping, file));
     const Json members = mapping.value("task", Json::array());
     for (const Json& member : members.is_array() ? members : Json::array({members})) {
       for (const std::string& child :
            add_member(name, member, overrides, file, source.empty() ? name : source, depth)) {
-        GroupConfig& group = selection_.groups[position];
+        GroupConfig& group = chosen_.groups[position];
         group.children.push_back(child);
         append_tasks(group, child);
       }
@@ -204,7 +203,7 @@ class Selector {
 
   // A group that two parents share is listed once.
   void drop_earlier(const std::string& name, size_t position) {
-    auto& groups = selection_.groups;
+    auto& groups = chosen_.groups;
     for (size_t i = 0; i < position; ++i) {
       if (groups[i].name != name) continue;
       groups.erase(groups.begin() + static_cast<ptrdiff_t>(position));
@@ -213,10 +212,10 @@ class Selector {
   }
 
   void append_tasks(GroupConfig& group, const std::string& child) const {
-    const auto subgroup = std::find_if(selection_.groups.begin(), selection_.groups.end(),
+    const auto subgroup = std::find_if(chosen_.groups.begin(), chosen_.groups.end(),
                                        [&](const GroupConfig& known) { return known.name == child; });
     const std::vector<std::string> leaves =
-        subgroup == selection_.groups.end() ? std::vector<std::string>{child} : subgroup->tasks;
+        subgroup == chosen_.groups.end() ? std::vector<std::string>{child} : subgroup->tasks;
     for (const std::string& leaf : leaves) {
       if (std::find(group.tasks.begin(), group.tasks.end(), leaf) == group.tasks.end()) group.tasks.push_back(leaf);
     }
@@ -268,15 +267,20 @@ class Selector {
     // A mapping that brings its own dataset is a task of its own; a bare unknown name is a mistake.
     if (!own.contains("dataset_path")) fail_unknown(name);
     own["task"] = group + "::" + name;
-    add_task(make_task_config(own, file, overrides_), source);
+    add_task(std::move(own), file, source);
     return {group + "::" + name};
   }
 
+  struct Place {
+    std::string owner;  // the item of the request that brought the task
+    size_t position;    // in chosen_.tasks
+  };
+
   const TaskIndex& index_;
-  const TaskOverrides& overrides_;
-  Selection selection_;
+  YamlFiles& files_;
+  UnconfiguredSelection chosen_;
   std::set<std::string> requested_;
-  std::map<std::string, std::string> owner_of_;
+  std::map<std::string, Place> places_;
 };
 
 }  // namespace
@@ -288,8 +292,8 @@ const TaskConfig& Selection::task(std::string_view name) const {
   return *found;
 }
 
-Selection TaskIndex::select(const std::vector<std::string>& names, const TaskOverrides& overrides) const {
-  Selector selector(*this, overrides);
+UnconfiguredSelection choose(const TaskIndex& index, const std::vector<std::string>& names, YamlFiles& files) {
+  Selector selector(index, files);
   size_t n_requests = 0;
   for (const std::string& list : names) {
     for (const std::string& piece : py::split(list, ",")) {
@@ -301,6 +305,23 @@ Selection TaskIndex::select(const std::vector<std::string>& names, const TaskOve
   }
   if (n_requests == 0) fail(ExitCode::kUsage, "no task is named; `evalmpi tasks list` shows all");
   return selector.finish();
+}
+
+UnconfiguredSelection choose_file(const TaskIndex& index, const fs::path& file, YamlFiles& files) {
+  Selector selector(index, files);
+  selector.add_file(file.string());
+  return selector.finish();
+}
+
+Selection TaskIndex::select(const std::vector<std::string>& names, const TaskOverrides& overrides) const {
+  YamlFiles files;
+  UnconfiguredSelection chosen = choose(*this, names, files);
+  Selection selection;
+  for (const UnconfiguredTask& task : chosen.tasks) {
+    selection.tasks.push_back(make_task_config(task.mapping, task.file, overrides));
+  }
+  selection.groups = std::move(chosen.groups);
+  return selection;
 }
 
 }  // namespace evalmpi::task

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <numeric>
 
-#include "builtin_functions.h"
 #include "compiled.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/python_random.h"
 #include "evalmpi/text/python.h"
+#include "native_functions.h"
 
 namespace evalmpi::task {
 
@@ -29,7 +29,9 @@ data::Split load_processed(const TaskConfig& config, const std::string& split, c
   reference.base_dir = config.file.parent_path();
   data::Split loaded = data::load_split(reference, split, roots);
   if (is_function(process_docs)) {
-    process_documents(function_identity(process_docs), loaded.columns, loaded.rows);
+    const NativeFunction* twin = find_native(process_docs, FunctionRole::kProcessDocs);
+    EVALMPI_CHECK(twin != nullptr);
+    std::get<ProcessDocs>(twin->call)(loaded.columns, loaded.rows);
   } else if (!process_docs.is_null()) {
     fail(ExitCode::kBadInput, "{}: process_docs must be a !function", where_of(config));
   }
@@ -40,6 +42,11 @@ data::Split load_processed(const TaskConfig& config, const std::string& split, c
 std::vector<Json> load_pool(const TaskConfig& config, const data::DataRoots& roots) {
   const FewshotConfig& fewshot = config.fewshot;
   if (fewshot.split) return load_processed(config, *fewshot.split, fewshot.process_docs, roots).rows;
+  if (is_function(fewshot.samples)) {
+    const NativeFunction* twin = find_native(fewshot.samples, FunctionRole::kSamples);
+    EVALMPI_CHECK(twin != nullptr);
+    return std::get<Samples>(twin->call)();
+  }
   if (fewshot.samples.is_array()) return {fewshot.samples.begin(), fewshot.samples.end()};
   for (const auto& split : {config.training_split, config.validation_split, config.test_split}) {
     if (split) return load_processed(config, *split, config.process_docs, roots).rows;
@@ -155,6 +162,11 @@ std::shared_ptr<Task::Compiled> compile(const TaskConfig& config, const data::Sp
   compiled.fewshot_choices = field(fewshot.doc_to_choice, "fewshot_config: doc_to_choice");
   compiled.fewshot_gen_prefix = field(fewshot.gen_prefix, "fewshot_config: gen_prefix");
   for (const FilterConfig& filter : config.filters) compiled.filters.emplace_back(filter, where);
+  if (is_function(config.process_results)) {
+    compiled.process_results =
+        std::get<ProcessResults>(find_native(config.process_results, FunctionRole::kProcessResults)->call);
+    return made;
+  }
   for (const MetricConfig& metric : config.metrics) {
     if (metric.name == "acc_mutual_info") compiled.mutual_information = true;
     if (metric.name == "exact_match" && config.output_type == OutputType::kGenerateUntil) {

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 
-#include "builtin_functions.h"
 #include "corpus_metrics.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/aggregate.h"
 #include "evalmpi/task/filter.h"
 #include "evalmpi/task/metric.h"
 #include "evalmpi/text/python.h"
+#include "native_functions.h"
 
 namespace evalmpi::task {
 namespace {
@@ -122,18 +122,12 @@ class Reader {
 };
 
 // Python functions can sit anywhere; only those that evalmpi has itself may stay.
-void refuse_functions(const Json& value, const std::string& key, const std::string& where, int depth = 0) {
-  if (is_function(value)) {
-    const std::string identity = function_identity(value);
-    if (key == "process_docs" && is_builtin_process_docs(identity)) return;
-    fail(ExitCode::kBadInput,
-         "{}: {} needs the Python function {} ({}), which is not built in; evalmpi runs tasks of YAML and templates",
-         where, key, identity, value.at("!file").get<std::string>());
-  }
-  if (depth > 4 || !value.is_structured()) return;
-  for (const auto& [inner, item] : value.items()) {
-    refuse_functions(item, value.is_object() ? inner : key, where, depth + 1);
-  }
+void refuse_functions(const Json& mapping, const std::string& where) {
+  const std::vector<std::string> missing = missing_functions(mapping);
+  if (missing.empty()) return;
+  fail(ExitCode::kBadInput,
+       "{}: needs the Python function{} {}, which {} not built in; evalmpi runs tasks of YAML and templates", where,
+       missing.size() > 1 ? "s" : "", py::join(missing, ", "), missing.size() > 1 ? "are" : "is");
 }
 
 void refuse_unsupported(const Reader& reader, const Json& mapping) {
@@ -143,9 +137,9 @@ void refuse_unsupported(const Reader& reader, const Json& mapping) {
   for (const auto& [key, value] : mapping.items()) {
     if (contains(kStructuralKeys, key)) continue;
     if (!contains(kTaskKeys, key)) fail(ExitCode::kBadInput, "{}: unknown key {}", reader.where(), key);
-    if (key != "doc_to_decontamination_query") refuse_functions(value, key, reader.where());
   }
-  for (const char* key : {"doc_to_image", "doc_to_audio", "use_prompt", "custom_dataset", "process_results"}) {
+  refuse_functions(mapping, reader.where());
+  for (const char* key : {"doc_to_image", "doc_to_audio", "use_prompt", "custom_dataset"}) {
     if (!reader.get(key).is_null()) reader.fail_at(key, "is not supported");
   }
 }
@@ -174,18 +168,21 @@ MetricConfig read_metric(const Json& entry, OutputType type, const Reader& reade
   metric.name = entry["metric"].get<std::string>();
   const std::optional<MetricDefaults> defaults = metric_defaults(metric.name);
   const Reader fields(entry, reader.where() + ": metric " + metric.name);
-  if (!defaults || !fits(metric.name, type)) {
+  // A process_results gives values under any name; then only the aggregation has to be known.
+  const bool own_values = !reader.get("process_results").is_null();
+  if (!own_values && (!defaults || !fits(metric.name, type))) {
     reader.fail_at("metric_list", "names the metric {}, which evalmpi does not have for {}", metric.name,
                    output_type_name(type));
   }
   if (fields.boolean("hf_evaluate", false) && metric.name != "exact_match") {
     fields.fail_at("hf_evaluate", "asks for the Python package evaluate, which is not built in");
   }
-  metric.aggregation = fields.text("aggregation", defaults->aggregation);
+  metric.aggregation = fields.text("aggregation", defaults ? defaults->aggregation : "");
+  if (metric.aggregation.empty()) fields.fail_at("aggregation", "is missing");
   if (!is_aggregation(metric.aggregation)) fields.fail_at("aggregation", "{} is unknown", metric.aggregation);
-  metric.higher_is_better = fields.boolean("higher_is_better", defaults->higher_is_better);
+  metric.higher_is_better = fields.boolean("higher_is_better", !defaults || defaults->higher_is_better);
   for (const auto& [key, value] : entry.items()) {
-    if (key != "metric" && key != "aggregation" && key != "higher_is_better" && key != "hf_evaluate") {
+    if (!own_values && key != "metric" && key != "aggregation" && key != "higher_is_better" && key != "hf_evaluate") {
       metric.kwargs[key] = value;
     }
   }
@@ -279,11 +276,10 @@ FewshotConfig read_fewshot(const Reader& reader, const TaskConfig& config) {
   }
   fewshot.split = own.contains("split") ? fields.optional_text("split") : reader.optional_text("fewshot_split");
   fewshot.samples = fields.get("samples");
-  if (!fewshot.samples.is_null() && !fewshot.samples.is_array())
-    fields.fail_at("samples", "must be a list of mappings");
-  for (const Json& sample : fewshot.samples) {
-    if (!sample.is_object()) fields.fail_at("samples", "must be a list of mappings");
-  }
+  const Json& samples = fewshot.samples;
+  const auto is_mapping = [](const Json& sample) { return sample.is_object(); };
+  const bool listed = samples.is_array() && std::all_of(samples.begin(), samples.end(), is_mapping);
+  if (!samples.is_null() && !listed && !is_function(samples)) fields.fail_at("samples", "must be a list of mappings");
   fewshot.process_docs = inherit("process_docs", config.process_docs);
   fewshot.doc_to_text = inherit("doc_to_text", config.doc_to_text);
   if (fewshot.doc_to_text.is_null()) fewshot.doc_to_text = config.doc_to_text;
@@ -395,6 +391,7 @@ TaskConfig make_task_config(const Json& mapping, const std::filesystem::path& fi
   config.doc_to_target = reader.get("doc_to_target");
   config.doc_to_choice = reader.get("doc_to_choice");
   config.gen_prefix = reader.get("gen_prefix");
+  config.process_results = reader.get("process_results");
   config.description = reader.text("description", "");
   config.target_delimiter = reader.text("target_delimiter", " ");
   config.fewshot_delimiter = reader.text("fewshot_delimiter", "\n\n");

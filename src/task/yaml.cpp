@@ -11,6 +11,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/task/task_index.h"
+#include "selection.h"
 #include "yaml_quotes.h"
 
 namespace evalmpi::task {
@@ -193,28 +194,6 @@ class Converter {
   int64_t n_values_ = 0;
 };
 
-Json read_with_includes(const std::filesystem::path& file, std::vector<std::filesystem::path>& chain) {
-  const std::filesystem::path path = std::filesystem::weakly_canonical(file);
-  if (std::find(chain.begin(), chain.end(), path) != chain.end()) {
-    fail(ExitCode::kBadInput, "{}: the file is included twice in one chain of includes", path.string());
-  }
-  chain.push_back(path);
-  Json own = read_yaml_file(path);
-  if (!own.is_object()) fail(ExitCode::kBadInput, "{}:1: a task file must be a mapping", path.string());
-  if (!own.contains("include")) return own;
-  const Json includes = own["include"].is_array() ? own["include"] : Json::array({own["include"]});
-  own.erase("include");
-  Json merged = Json::object();
-  for (const Json& include : includes) {
-    if (!include.is_string()) fail(ExitCode::kBadInput, "{}: include must name files", path.string());
-    Json part = read_with_includes(path.parent_path() / include.get<std::string>(), chain);
-    part.erase("task_list");
-    merged.update(part);
-  }
-  merged.update(own);
-  return merged;
-}
-
 }  // namespace
 
 Json read_yaml_text(const std::string& text, const std::filesystem::path& file) {
@@ -229,9 +208,34 @@ Json read_yaml_text(const std::string& text, const std::filesystem::path& file) 
 
 Json read_yaml_file(const std::filesystem::path& file) { return read_yaml_text(read_file(file, kMaxFileBytes), file); }
 
-Json read_task_yaml(const std::filesystem::path& file) {
-  std::vector<std::filesystem::path> chain;
-  return read_with_includes(file, chain);
+Json YamlFiles::merge(const std::filesystem::path& file, std::vector<std::filesystem::path>& chain) {
+  const std::filesystem::path path = std::filesystem::weakly_canonical(file);
+  if (std::find(chain.begin(), chain.end(), path) != chain.end()) {
+    fail(ExitCode::kBadInput, "{}: the file is included twice in one chain of includes", path.string());
+  }
+  chain.push_back(path);
+  const auto known = parsed_.find(path.native());
+  Json own = known != parsed_.end() ? known->second : (parsed_[path.native()] = read_yaml_file(path));
+  if (!own.is_object()) fail(ExitCode::kBadInput, "{}:1: a task file must be a mapping", path.string());
+  if (!own.contains("include")) return own;
+  const Json includes = own["include"].is_array() ? own["include"] : Json::array({own["include"]});
+  own.erase("include");
+  Json merged = Json::object();
+  for (const Json& include : includes) {
+    if (!include.is_string()) fail(ExitCode::kBadInput, "{}: include must name files", path.string());
+    Json part = merge(path.parent_path() / include.get<std::string>(), chain);
+    part.erase("task_list");
+    merged.update(part);
+  }
+  merged.update(own);
+  return merged;
 }
+
+Json YamlFiles::read(const std::filesystem::path& file) {
+  std::vector<std::filesystem::path> chain;
+  return merge(file, chain);
+}
+
+Json read_task_yaml(const std::filesystem::path& file) { return YamlFiles().read(file); }
 
 }  // namespace evalmpi::task

@@ -69,6 +69,7 @@ struct TaskConfig {
   Json doc_to_target;
   Json doc_to_choice;
   Json gen_prefix;
+  Json process_results;
   std::string description;
   std::string target_delimiter = " ";
   std::string fewshot_delimiter = "\n\n";

@@ -1,18 +1,14 @@
-#include "builtin_functions.h"
-
 #include <algorithm>
-#include <filesystem>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
 #include "evalmpi/text/regex.h"
+#include "twins.h"
 
-namespace evalmpi::task {
+namespace evalmpi::task::native {
 namespace {
 
 namespace py = text::python;
-
-constexpr const char* kHellaswag = "hellaswag/utils.process_docs";
 
 const Json& field(const Json& row, const char* column, size_t position, Json::value_t type) {
   const auto found = row.find(column);
@@ -28,7 +24,9 @@ std::string clean_hellaswag(const std::string& passage, const text::Regex& brack
   return py::replace(brackets.replace_all(titled, ""), "  ", " ");
 }
 
-void process_hellaswag(std::vector<std::string>& columns, std::vector<Json>& rows) {
+}  // namespace
+
+void hellaswag_process_docs(std::vector<std::string>& columns, std::vector<Json>& rows) {
   const text::Regex brackets = text::Regex::compile("\\[.*?\\]", "hellaswag");
   using Kind = Json::value_t;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -55,20 +53,4 @@ void process_hellaswag(std::vector<std::string>& columns, std::vector<Json>& row
   }
 }
 
-}  // namespace
-
-bool is_function(const Json& value) { return value.is_object() && value.contains("!function"); }
-
-std::string function_identity(const Json& function) {
-  const std::filesystem::path file = function.at("!file").get<std::string>();
-  return file.parent_path().filename().string() + "/" + function.at("!function").get<std::string>();
-}
-
-bool is_builtin_process_docs(const std::string& identity) { return identity == kHellaswag; }
-
-void process_documents(const std::string& identity, std::vector<std::string>& columns, std::vector<Json>& rows) {
-  EVALMPI_CHECK(identity == kHellaswag);
-  process_hellaswag(columns, rows);
-}
-
-}  // namespace evalmpi::task
+}  // namespace evalmpi::task::native

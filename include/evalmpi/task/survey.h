@@ -1,0 +1,47 @@
+#pragma once
+
+// What evalmpi can do with task files and with every task below some folders, without their data.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "evalmpi/task/task_index.h"
+
+namespace evalmpi::task {
+
+enum class Support {
+  kReady,           // runs once its data is there
+  kNeedsFunctions,  // calls Python functions that evalmpi does not have itself
+  kUnsupported,     // for the reason given
+};
+const char* support_name(Support support);  // "ready", "needs functions", "unsupported"
+
+struct TaskSupport {
+  std::string name;
+  EntryKind kind = EntryKind::kTask;
+  std::filesystem::path file;
+  Support support = Support::kReady;
+  std::string output_type;             // of a task, where it can be read
+  std::vector<std::string> functions;  // kNeedsFunctions: "folder/module.name"; a group has none of its own
+  std::string reason;                  // kUnsupported
+  int64_t n_tasks = 1;                 // of a group: its leaf tasks
+  int64_t n_ready = 0;                 // of a group: those that are ready
+};
+
+// One merged mapping of a task: its functions looked up, its configuration read, all its templates and patterns
+// compiled. Never fails.
+TaskSupport examine_task(const Json& mapping, const std::filesystem::path& file);
+
+// Every task and group of the index in name order, and the tasks that groups define inside themselves ("group::task").
+// A group is unsupported when it does not resolve; else its tasks are counted. Never fails for a damaged task.
+std::vector<TaskSupport> survey(const TaskIndex& index);
+
+// The tasks and groups of one task file, whose names of others are looked up in the index. Never fails.
+std::vector<TaskSupport> examine_file(const TaskIndex& index, const std::filesystem::path& file);
+
+// The survey as JSON: {"totals": {..}, "missing_functions": [{"function": .., "tasks": n}, ..] most wanted first,
+// "skipped": [files that define nothing], "tasks": [..], "groups": [..]}.
+Json survey_report(const TaskIndex& index, const std::vector<TaskSupport>& tasks);
+
+}  // namespace evalmpi::task

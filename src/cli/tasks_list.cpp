@@ -1,0 +1,177 @@
+// evalmpi tasks list, evalmpi tasks validate
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "evalmpi/base/file.h"
+#include "evalmpi/base/log.h"
+#include "evalmpi/task/survey.h"
+#include "evalmpi/task/task_index.h"
+#include "tasks_commands.h"
+
+namespace evalmpi::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kShownReasons = 50;
+constexpr size_t kShownFunctions = 15;
+
+std::vector<fs::path> roots_of(const TasksOptions& options) {
+  std::vector<fs::path> roots{task::builtin_tasks_dir()};
+  roots.insert(roots.end(), options.include_paths.begin(), options.include_paths.end());
+  return roots;
+}
+
+bool matches(const std::string& name, const std::vector<std::string>& patterns) {
+  return patterns.empty() || std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+           return name.find(pattern) != name.npos || fnmatch(pattern.c_str(), name.c_str(), FNM_NOESCAPE) == 0;
+         });
+}
+
+const char* kind_name(task::EntryKind kind) {
+  switch (kind) {
+    case task::EntryKind::kTask: return "task";
+    case task::EntryKind::kPythonTask: return "Python task";
+    case task::EntryKind::kGroup: return "group";
+    case task::EntryKind::kTag: return "tag";
+  }
+  return "";
+}
+
+// What a line of the list says of an entry beyond its name and kind.
+struct Details {
+  std::string output_type;
+  std::vector<std::string> tags;
+};
+
+Details details_of(const task::IndexEntry& entry) {
+  Details details;
+  if (entry.kind == task::EntryKind::kTag || entry.kind == task::EntryKind::kPythonTask) return details;
+  try {
+    Json mapping = task::read_task_yaml(entry.file);
+    if (entry.list_position >= 0) mapping.update(mapping.at("task_list").at(static_cast<size_t>(entry.list_position)));
+    if (entry.kind == task::EntryKind::kTask) {
+      details.output_type = mapping.value("output_type", Json("generate_until")).get<std::string>();
+    }
+    const Json tags = mapping.value("tag", Json::array());
+    for (const Json& tag : tags.is_array() ? tags : Json::array({tags})) {
+      if (tag.is_string()) details.tags.push_back(tag.get<std::string>());
+    }
+  } catch (const std::exception& error) {
+    details.output_type = "damaged";
+    log::debug("{}", error.what());
+  }
+  return details;
+}
+
+std::string what_it_is(const task::IndexEntry& entry, const Details& details) {
+  if (entry.kind == task::EntryKind::kTag) return fmt::format("{} tasks", entry.members.size());
+  return details.output_type;
+}
+
+Json as_json(const task::IndexEntry& entry, const Details& details) {
+  Json json = {{"name", entry.name}, {"kind", kind_name(entry.kind)}};
+  if (!details.output_type.empty()) json["output_type"] = details.output_type;
+  if (!details.tags.empty()) json["tags"] = details.tags;
+  if (entry.kind == task::EntryKind::kTag) json["tasks"] = entry.members;
+  if (!entry.file.empty()) json["file"] = entry.file.string();
+  return json;
+}
+
+bool is_below(const fs::path& file, const fs::path& folder) {
+  const fs::path relative = file.lexically_relative(folder);
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+void print_one(const task::TaskSupport& task) {
+  std::string what = task::support_name(task.support);
+  for (size_t i = 0; i < task.functions.size(); ++i) what += (i == 0 ? ": " : ", ") + task.functions[i];
+  if (!task.reason.empty()) what += ": " + task.reason;
+  if (task.kind == task::EntryKind::kGroup && task.support != task::Support::kUnsupported) {
+    what += fmt::format(" ({} of {} tasks)", task.n_ready, task.n_tasks);
+  }
+  fmt::print("{:<40} {:<12} {}\n", task.name, kind_name(task.kind), what);
+}
+
+void print_summary(const Json& report) {
+  fmt::print("{:<8} {:>8} {:>18} {:>14}\n", "", "ready", "needs functions", "unsupported");
+  for (const auto& [kind, counts] : report["totals"].items()) {
+    fmt::print("{:<8} {:>8} {:>18} {:>14}\n", kind, counts["ready"].get<int64_t>(),
+               counts["needs functions"].get<int64_t>(), counts["unsupported"].get<int64_t>());
+  }
+  const Json& functions = report["missing_functions"];
+  if (!functions.empty()) fmt::print("\n{} functions are missing; those that most tasks need:\n", functions.size());
+  for (size_t i = 0; i < functions.size() && i < kShownFunctions; ++i) {
+    fmt::print("  {:>5} tasks  {}\n", functions[i]["tasks"].get<int64_t>(), functions[i]["function"].get<std::string>());
+  }
+}
+
+void print_reasons(const std::vector<task::TaskSupport>& tasks) {
+  size_t shown = 0;
+  for (const task::TaskSupport& task : tasks) {
+    if (task.support != task::Support::kUnsupported) continue;
+    if (shown == 0) fmt::print("\nunsupported:\n");
+    if (++shown <= kShownReasons) fmt::print("  {}: {}\n", task.name, task.reason);
+  }
+  if (shown > kShownReasons) fmt::print("  and {} more; --report FILE holds all\n", shown - kShownReasons);
+}
+
+}  // namespace
+
+ExitCode list_tasks(const std::vector<std::string>& patterns, const TasksOptions& options) {
+  const task::TaskIndex index = task::TaskIndex::scan(roots_of(options));
+  Json all = Json::array();
+  for (const auto& [name, entry] : index.entries()) {
+    if (!matches(name, patterns)) continue;
+    const Details details = details_of(entry);
+    if (options.json) {
+      all.push_back(as_json(entry, details));
+      continue;
+    }
+    fmt::print("{:<44} {:<12} {:<22} {}{}\n", name, kind_name(entry.kind), what_it_is(entry, details),
+               entry.file.string(), details.tags.empty() ? "" : fmt::format("  [{}]", fmt::join(details.tags, ", ")));
+  }
+  if (options.json) fmt::print("{}\n", all.dump(2));
+  for (const std::string& reason : index.skipped()) log::debug("{}", reason);
+  return ExitCode::kComplete;
+}
+
+ExitCode validate_tasks(const std::vector<std::string>& paths, const TasksOptions& options) {
+  if (paths.empty()) fail(ExitCode::kUsage, "tasks validate: name a task file or a folder of them");
+  std::vector<fs::path> roots = roots_of(options);
+  std::vector<fs::path> places;
+  for (const std::string& path : paths) {
+    const fs::path place = fs::absolute(path).lexically_normal();
+    if (!fs::exists(place)) fail(ExitCode::kMissingInput, "{}: no such file or folder", path);
+    if (fs::is_directory(place)) roots.push_back(place);
+    places.push_back(place);
+  }
+  const task::TaskIndex index = task::TaskIndex::scan(roots);
+  std::vector<task::TaskSupport> tasks;
+  bool has_folder = false;
+  for (const fs::path& place : places) {
+    const bool is_folder = fs::is_directory(place);
+    has_folder = has_folder || is_folder;
+    std::vector<task::TaskSupport> found =
+        is_folder ? task::survey(index) : task::examine_file(index, place);
+    std::erase_if(found, [&](const task::TaskSupport& task) { return is_folder && !is_below(task.file, place); });
+    tasks.insert(tasks.end(), found.begin(), found.end());
+  }
+  const Json report = task::survey_report(index, tasks);
+  if (!options.report.empty()) write_file_atomically(options.report, report.dump(1) + "\n");
+  if (has_folder) {
+    print_summary(report);
+    print_reasons(tasks);
+  } else {
+    for (const task::TaskSupport& task : tasks) print_one(task);
+  }
+  const bool all_ready = std::all_of(tasks.begin(), tasks.end(),
+                                     [](const auto& task) { return task.support == task::Support::kReady; });
+  return all_ready ? ExitCode::kComplete : ExitCode{1};
+}
+
+}  // namespace evalmpi::cli

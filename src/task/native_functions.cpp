@@ -1,0 +1,89 @@
+#include "native_functions.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include "native/twins.h"
+
+namespace evalmpi::task {
+namespace {
+
+const NativeFunction kFunctions[] = {
+    {"hellaswag/utils.process_docs", native::hellaswag_process_docs},
+};
+
+struct KeyRole {
+  std::string_view key;
+  FunctionRole role;
+};
+
+constexpr KeyRole kRoles[] = {
+    {"process_docs", FunctionRole::kProcessDocs},   {"doc_to_text", FunctionRole::kDocumentField},
+    {"doc_to_target", FunctionRole::kDocumentField}, {"doc_to_choice", FunctionRole::kDocumentField},
+    {"gen_prefix", FunctionRole::kDocumentField},   {"samples", FunctionRole::kSamples},
+    {"process_results", FunctionRole::kProcessResults},
+};
+
+// Keys whose value no score depends on.
+bool is_ignored(std::string_view key) { return key == "doc_to_decontamination_query" || key == "metadata"; }
+
+void collect_missing(const Json& value, std::string_view key, std::vector<std::string>& missing, int depth) {
+  if (is_function(value)) {
+    if (find_native(value, role_of_key(key)) != nullptr) return;
+    std::string identity = function_identity(value);
+    if (std::find(missing.begin(), missing.end(), identity) == missing.end()) missing.push_back(std::move(identity));
+    return;
+  }
+  if (depth > 8 || !value.is_structured()) return;
+  for (const auto& [inner, item] : value.items()) {
+    if (value.is_object() && depth == 0 && is_ignored(inner)) continue;
+    collect_missing(item, value.is_object() ? std::string_view(inner) : key, missing, depth + 1);
+  }
+}
+
+}  // namespace
+
+bool is_function(const Json& value) { return value.is_object() && value.contains("!function"); }
+
+std::string function_path(const Json& function) {
+  const std::filesystem::path file = function.at("!file").get<std::string>();
+  return (file.parent_path() / function.at("!function").get<std::string>()).lexically_normal().string();
+}
+
+std::string function_identity(const Json& function) {
+  const std::filesystem::path path = function_path(function);
+  return (path.parent_path().filename() / path.filename()).string();
+}
+
+bool names_function(std::string_view name, std::string_view path) {
+  size_t begin = path.size() + 1;
+  for (ptrdiff_t part = std::count(name.begin(), name.end(), '/'); part >= 0 && begin > 0; --part) {
+    const size_t slash = begin < 2 ? path.npos : path.rfind('/', begin - 2);
+    begin = slash == path.npos ? 0 : slash + 1;
+  }
+  return fnmatch(std::string(name).c_str(), std::string(path.substr(begin)).c_str(), FNM_PATHNAME | FNM_NOESCAPE) == 0;
+}
+
+const NativeFunction* find_native(const Json& function, FunctionRole role) {
+  const std::string path = function_path(function);
+  for (const NativeFunction& row : kFunctions) {
+    if (row.role() == role && names_function(row.name, path)) return &row;
+  }
+  return nullptr;
+}
+
+FunctionRole role_of_key(std::string_view key) {
+  for (const KeyRole& row : kRoles) {
+    if (row.key == key) return row.role;
+  }
+  return FunctionRole::kNone;
+}
+
+std::vector<std::string> missing_functions(const Json& mapping) {
+  std::vector<std::string> missing;
+  collect_missing(mapping, "", missing, 0);
+  return missing;
+}
+
+}  // namespace evalmpi::task

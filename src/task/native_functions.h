@@ -1,0 +1,64 @@
+#pragma once
+
+// Functions of Python modules beside task files (`!function utils.process_docs`) that evalmpi has itself, as a table of
+// rows. A twin gives what the Python function gives; tests compare both on the same rows. A new twin is a function in
+// native/<task>.cpp, a line in native/twins.h, and a row in native_functions.cpp.
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "evalmpi/base/json.h"
+#include "evalmpi/task/metric.h"
+
+namespace evalmpi::task {
+
+// process_docs: changes the rows of a split in place, and adds the names of columns that it makes.
+// FAILS: kBadInput naming row and column when a row does not have what the function reads.
+using ProcessDocs = void (*)(std::vector<std::string>& columns, std::vector<Json>& rows);
+
+// doc_to_text, doc_to_target, doc_to_choice, gen_prefix: the field of one document. FAILS: kBadInput.
+using DocumentField = Json (*)(const Json& document);
+
+// fewshot_config: samples.
+using Samples = std::vector<Json> (*)();
+
+// process_results: the metrics of one document from its filtered responses, one for each request (task.h says what a
+// response is). FAILS: kBadInput.
+using ProcessResults = MetricValues (*)(const Json& document, const std::vector<Json>& responses);
+
+// What a key of a task file may hold, in the order of the variant.
+enum class FunctionRole { kProcessDocs, kDocumentField, kSamples, kProcessResults, kNone };
+
+struct NativeFunction {
+  // Trailing folders of the Python file, the file's stem and the function: "hellaswag/utils.process_docs". A * stands
+  // for any run of characters but '/', so that one row serves a family: "mmlu_prox/*/utils.fewshot_to_text".
+  const char* name;
+  std::variant<ProcessDocs, DocumentField, Samples, ProcessResults> call;
+
+  FunctionRole role() const { return static_cast<FunctionRole>(call.index()); }
+};
+
+bool is_function(const Json& value);
+
+// "/tasks/hellaswag/utils.process_docs" of a function value: the folder of the file that writes it, module and name.
+std::string function_path(const Json& function);
+
+// Its last folder and what follows, for messages: "hellaswag/utils.process_docs".
+std::string function_identity(const Json& function);
+
+// Whether the row named `name` is meant by `path`.
+bool names_function(std::string_view name, std::string_view path);
+
+// The twin of a function value with that role; nullptr when there is none.
+const NativeFunction* find_native(const Json& function, FunctionRole role);
+
+// The role of a function under this key of a task file; kNone where no twin can stand.
+FunctionRole role_of_key(std::string_view key);
+
+// The functions in a task's mapping that have no twin, as function_identity, each once, in the order of the file.
+std::vector<std::string> missing_functions(const Json& mapping);
+
+}  // namespace evalmpi::task

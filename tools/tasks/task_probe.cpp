@@ -1,0 +1,86 @@
+// What evalmpi makes of templates, task files and patterns, for comparison with Python: one JSON object a line in,
+// one a line out.
+//
+//   task_probe render     {"template", "document"} -> {"text"} or {"error"}
+//   task_probe yaml       {"text"} -> {"value"} or {"error"}
+//   task_probe findall    {"pattern", "text"} -> {"groups": [[..], ..]} or {"error"}
+//   task_probe requests   {"task", "shots", "documents", "pool", "columns"} -> {"requests": [[context, continuation], ..],
+//                         "targets": [..]} or {"error"}; task names are looked up below the folders after the command
+
+#include <iostream>
+#include <string>
+
+#include "evalmpi/base/error.h"
+#include "evalmpi/base/json.h"
+#include "evalmpi/task/task.h"
+#include "evalmpi/task/task_index.h"
+#include "evalmpi/text/jinja.h"
+#include "evalmpi/text/python.h"
+#include "evalmpi/text/regex.h"
+
+namespace {
+
+using evalmpi::Json;
+namespace task = evalmpi::task;
+namespace text = evalmpi::text;
+
+Json render(const Json& line) {
+  return {{"text", text::Template::parse(line.at("template").get<std::string>(), "template").render(line.at("document"))}};
+}
+
+Json read_yaml(const Json& line) { return {{"value", task::read_yaml_text(line.at("text").get<std::string>(), "text")}}; }
+
+Json find_all(const Json& line) {
+  const std::string subject = line.at("text").get<std::string>();
+  Json all = Json::array();
+  for (const text::RegexMatch& match :
+       text::Regex::compile(line.at("pattern").get<std::string>(), "pattern").find_all(subject)) {
+    Json groups = Json::array();
+    for (const text::ByteRange& range : match.groups) {
+      groups.push_back(range.matched() ? Json(std::string(range.of(subject))) : Json());
+    }
+    all.push_back(std::move(groups));
+  }
+  return {{"groups", all}};
+}
+
+Json requests(const Json& line, const task::TaskIndex& index) {
+  const task::Selection selection =
+      index.select({line.at("task").get<std::string>()}, {line.at("shots").get<int>(), Json::object()});
+  evalmpi::data::Split documents;
+  documents.columns = line.at("columns").get<std::vector<std::string>>();
+  documents.rows = line.at("documents").get<std::vector<Json>>();
+  const task::Task made = task::Task::from_documents(selection.tasks.at(0), std::move(documents),
+                                                     line.at("pool").get<std::vector<Json>>(), {});
+  Json result = {{"requests", Json::array()}, {"targets", Json::array()}};
+  for (const task::Instance& instance : made.build_all()) {
+    result["requests"].push_back({*instance.context, instance.continuation});
+  }
+  for (int64_t row = 0; row < made.n_rows(); ++row) result["targets"].push_back(text::python::str(made.target(row)));
+  return result;
+}
+
+Json answer(const std::string& command, const Json& line, const task::TaskIndex& index) {
+  if (command == "render") return render(line);
+  if (command == "yaml") return read_yaml(line);
+  if (command == "findall") return find_all(line);
+  if (command == "requests") return requests(line, index);
+  evalmpi::fail(evalmpi::ExitCode::kUsage, "unknown command {}", command);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  const task::TaskIndex index = task::TaskIndex::scan({argv + 2, argv + argc});
+  for (std::string line; std::getline(std::cin, line);) {
+    Json result;
+    try {
+      result = answer(argv[1], Json::parse(line), index);
+    } catch (const std::exception& error) {
+      result = {{"error", error.what()}};
+    }
+    std::cout << result.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+  }
+  return 0;
+}
