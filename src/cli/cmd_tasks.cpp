@@ -33,13 +33,15 @@ examples:
 
 std::vector<Field> fields_of(TasksOptions& options) {
   return {
-      path_list_field("include-path", "DIR", options.include_paths, "Folder with further task files.", Affects::kNumbers),
+      path_list_field("include-path", "DIR", options.include_paths, "Folder with further task files.",
+                      Affects::kNumbers),
       path_list_field("data-root", "DIR", options.data_roots,
                       "show: folder with datasets as DIR/org/name, looked through before the hub cache.",
                       Affects::kNumbers),
-      integer_field("num-fewshot", "N", options.num_fewshot, 0, "show: examples before each question. Default: the task's.",
+      integer_field("num-fewshot", "N", options.num_fewshot, 0,
+                    "show: examples before each question. Default: the task's.", Affects::kNumbers),
+      integer_field("row", "N", options.row, 0, "show: the document whose requests are shown. Default 0.",
                     Affects::kNumbers),
-      integer_field("row", "N", options.row, 0, "show: the document whose requests are shown. Default 0.", Affects::kNumbers),
       path_field("report", "FILE", options.report,
                  "validate: write every task's state, with reasons and the functions that are wanted most, as JSON.",
                  Affects::kOutput),

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kShownReasons = 50;
+constexpr size_t kShownReasons = 30;
 constexpr size_t kShownFunctions = 15;
 
 std::vector<fs::path> roots_of(const TasksOptions& options) {
@@ -106,18 +106,25 @@ void print_summary(const Json& report) {
   const Json& functions = report["missing_functions"];
   if (!functions.empty()) fmt::print("\n{} functions are missing; those that most tasks need:\n", functions.size());
   for (size_t i = 0; i < functions.size() && i < kShownFunctions; ++i) {
-    fmt::print("  {:>5} tasks  {}\n", functions[i]["tasks"].get<int64_t>(), functions[i]["function"].get<std::string>());
+    fmt::print("  {:>5} tasks  {}\n", functions[i]["tasks"].get<int64_t>(),
+               functions[i]["function"].get<std::string>());
   }
 }
 
-void print_reasons(const std::vector<task::TaskSupport>& tasks) {
-  size_t shown = 0;
-  for (const task::TaskSupport& task : tasks) {
-    if (task.support != task::Support::kUnsupported) continue;
-    if (shown == 0) fmt::print("\nunsupported:\n");
-    if (++shown <= kShownReasons) fmt::print("  {}: {}\n", task.name, task.reason);
+void print_reasons(const Json& report) {
+  std::vector<std::pair<size_t, std::string>> ranked;
+  for (const auto& [reason, names] : report["reasons"].items()) {
+    const std::string first = names[0].get<std::string>();
+    const std::string who = names.size() == 1 ? first : fmt::format("{} tasks, such as {}", names.size(), first);
+    ranked.emplace_back(names.size(), fmt::format("{}: {}", who, reason));
   }
-  if (shown > kShownReasons) fmt::print("  and {} more; --report FILE holds all\n", shown - kShownReasons);
+  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  if (!ranked.empty()) fmt::print("\nunsupported:\n");
+  for (size_t i = 0; i < ranked.size() && i < kShownReasons; ++i) fmt::print("  {}\n", ranked[i].second);
+  if (ranked.size() > kShownReasons) fmt::print("  and {} more reasons\n", ranked.size() - kShownReasons);
+  const Json& skipped = report["skipped"];
+  if (!skipped.empty())
+    fmt::print("\n{} files define nothing, such as {}\n", skipped.size(), skipped[0].get<std::string>());
 }
 
 }  // namespace
@@ -156,8 +163,7 @@ ExitCode validate_tasks(const std::vector<std::string>& paths, const TasksOption
   for (const fs::path& place : places) {
     const bool is_folder = fs::is_directory(place);
     has_folder = has_folder || is_folder;
-    std::vector<task::TaskSupport> found =
-        is_folder ? task::survey(index) : task::examine_file(index, place);
+    std::vector<task::TaskSupport> found = is_folder ? task::survey(index) : task::examine_file(index, place);
     std::erase_if(found, [&](const task::TaskSupport& task) { return is_folder && !is_below(task.file, place); });
     tasks.insert(tasks.end(), found.begin(), found.end());
   }
@@ -165,12 +171,12 @@ ExitCode validate_tasks(const std::vector<std::string>& paths, const TasksOption
   if (!options.report.empty()) write_file_atomically(options.report, report.dump(1) + "\n");
   if (has_folder) {
     print_summary(report);
-    print_reasons(tasks);
+    print_reasons(report);
   } else {
     for (const task::TaskSupport& task : tasks) print_one(task);
   }
-  const bool all_ready = std::all_of(tasks.begin(), tasks.end(),
-                                     [](const auto& task) { return task.support == task::Support::kReady; });
+  const bool all_ready =
+      std::all_of(tasks.begin(), tasks.end(), [](const auto& task) { return task.support == task::Support::kReady; });
   return all_ready ? ExitCode::kComplete : ExitCode{1};
 }
 

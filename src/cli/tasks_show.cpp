@@ -22,7 +22,7 @@ Json describe_group(const task::GroupConfig& group) {
     if (metric.filters) entry["filter_list"] = *metric.filters;
     metrics.push_back(entry);
   }
-  return {{"group", group.name},        {"group_alias", group.alias}, {"version", group.version},
+  return {{"group", group.name},       {"group_alias", group.alias},  {"version", group.version},
           {"members", group.children}, {"tasks", group.tasks.size()}, {"aggregate_metric_list", metrics}};
 }
 

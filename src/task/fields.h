@@ -20,8 +20,8 @@ class Field {
  public:
   Field() = default;
 
-  // `spec` is null, text, a `!function` that has a twin, or a value as it stands. A text that is the name of a column is that column, never a
-  // template. FAILS: kBadInput with `where` for a template that does not parse.
+  // `spec` is null, text, a `!function` that has a twin, or a value as it stands. A text that is the name of a column
+  // is that column, never a template. FAILS: kBadInput with `where` for a template that does not parse.
   static Field compile(const Json& spec, const Columns& columns, const std::string& where);
 
   bool exists() const { return kind_ != Kind::kNone; }

@@ -7,6 +7,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
 #include "evalmpi/text/regex.h"
+#include "tagged_words.h"
 
 namespace evalmpi::task {
 
@@ -204,6 +205,18 @@ Apply make_map(Arguments& arguments) {
   });
 }
 
+// The pattern and the choice of a match are taken, as in the harness, and used for nothing.
+Apply make_tags(Arguments& arguments) {
+  text::Regex::compile(arguments.take_text("regex_pattern", "\\['(.*?)'\\]"), arguments.where());
+  arguments.take_integer("group_select", 0);
+  Json fallback = arguments.take("fallback", Json());
+  if (fallback.is_null()) fallback = Json::array({"invalid"});
+  return for_each_text(arguments.where(), [fallback](const std::string& text) {
+    Json tags = part_of_speech_tags(text);
+    return tags.empty() ? fallback : tags;
+  });
+}
+
 Json most_common(const Json& responses) {
   const Json* winner = &responses.front();
   ptrdiff_t most = 0;
@@ -245,9 +258,14 @@ Apply make_step(const std::string& function, Arguments& arguments) {
   if (function == "remove_whitespace") {
     return for_each_text(arguments.where(), [](const auto& t) { return py::strip(t); });
   }
+  if (function == "regex_pos") return make_tags(arguments);
+  if (function == "format_span") return for_each_text(arguments.where(), [](const auto& t) { return format_spans(t); });
+  if (function == "custom") {
+    fail(ExitCode::kBadInput, "{}: calls a Python function, which evalmpi does not run", arguments.where());
+  }
   fail(ExitCode::kBadInput,
-       "{}: unknown; there are regex, multi_choice_regex, take_first, take_first_k, majority_vote, remove_whitespace, "
-       "lowercase, uppercase, map",
+       "{}: unknown; there are regex, multi_choice_regex, regex_pos, format_span, take_first, take_first_k, "
+       "majority_vote, remove_whitespace, lowercase, uppercase, map",
        arguments.where());
 }
 

@@ -19,20 +19,22 @@ struct KeyRole {
 };
 
 constexpr KeyRole kRoles[] = {
-    {"process_docs", FunctionRole::kProcessDocs},   {"doc_to_text", FunctionRole::kDocumentField},
-    {"doc_to_target", FunctionRole::kDocumentField}, {"doc_to_choice", FunctionRole::kDocumentField},
-    {"gen_prefix", FunctionRole::kDocumentField},   {"samples", FunctionRole::kSamples},
+    {"process_docs", FunctionRole::kProcessDocs},       {"doc_to_text", FunctionRole::kDocumentField},
+    {"doc_to_target", FunctionRole::kDocumentField},    {"doc_to_choice", FunctionRole::kDocumentField},
+    {"gen_prefix", FunctionRole::kDocumentField},       {"samples", FunctionRole::kSamples},
     {"process_results", FunctionRole::kProcessResults},
 };
 
 // Keys whose value no score depends on.
 bool is_ignored(std::string_view key) { return key == "doc_to_decontamination_query" || key == "metadata"; }
 
-void collect_missing(const Json& value, std::string_view key, std::vector<std::string>& missing, int depth) {
+void collect_missing(const Json& value, std::string_view key, std::vector<MissingFunction>& missing, int depth) {
   if (is_function(value)) {
     if (find_native(value, role_of_key(key)) != nullptr) return;
     std::string identity = function_identity(value);
-    if (std::find(missing.begin(), missing.end(), identity) == missing.end()) missing.push_back(std::move(identity));
+    const bool is_new = std::none_of(missing.begin(), missing.end(),
+                                     [&](const MissingFunction& other) { return other.identity == identity; });
+    if (is_new) missing.push_back({std::string(key), std::move(identity)});
     return;
   }
   if (depth > 8 || !value.is_structured()) return;
@@ -80,8 +82,8 @@ FunctionRole role_of_key(std::string_view key) {
   return FunctionRole::kNone;
 }
 
-std::vector<std::string> missing_functions(const Json& mapping) {
-  std::vector<std::string> missing;
+std::vector<MissingFunction> missing_functions(const Json& mapping) {
+  std::vector<MissingFunction> missing;
   collect_missing(mapping, "", missing, 0);
   return missing;
 }

@@ -58,7 +58,13 @@ const NativeFunction* find_native(const Json& function, FunctionRole role);
 // The role of a function under this key of a task file; kNone where no twin can stand.
 FunctionRole role_of_key(std::string_view key);
 
-// The functions in a task's mapping that have no twin, as function_identity, each once, in the order of the file.
-std::vector<std::string> missing_functions(const Json& mapping);
+// A function without a twin, and the key that names it.
+struct MissingFunction {
+  std::string key;
+  std::string identity;
+};
+
+// Those in a task's mapping, each once, in the order of the file.
+std::vector<MissingFunction> missing_functions(const Json& mapping);
 
 }  // namespace evalmpi::task

@@ -1,5 +1,7 @@
 // What a list of names on the command line stands for: names, globs, tags, groups, files and folders.
 
+#include "selection.h"
+
 #include <fnmatch.h>
 #include <glob.h>
 
@@ -8,7 +10,6 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/task_index.h"
 #include "evalmpi/text/python.h"
-#include "selection.h"
 
 namespace evalmpi::task {
 namespace {
@@ -264,6 +265,7 @@ class Selector {
     }
     const auto known = index_.entries().find(name);
     if (known != index_.entries().end()) return add_entry(known->second, own, source, depth + 1);
+    own = files_.with_includes(std::move(own), file);
     // A mapping that brings its own dataset is a task of its own; a bare unknown name is a mistake.
     if (!own.contains("dataset_path")) fail_unknown(name);
     own["task"] = group + "::" + name;

@@ -16,8 +16,13 @@ class YamlFiles {
  public:
   Json read(const std::filesystem::path& file);
 
+  // A mapping written inside `file`, with its includes merged below it.
+  Json with_includes(Json own, const std::filesystem::path& file);
+
  private:
-  Json merge(const std::filesystem::path& file, std::vector<std::filesystem::path>& chain);
+  using Chain = std::vector<std::filesystem::path>;
+  Json merge(const std::filesystem::path& file, Chain& chain);
+  Json merge_includes(Json own, const std::filesystem::path& path, Chain& chain);
 
   std::unordered_map<std::string, Json> parsed_;  // without includes
 };

@@ -28,9 +28,13 @@ void compile_fields(const TaskConfig& config) {
   Field::compile(config.description, {}, where + "description");
 }
 
-EntryKind kind_of(const Json& mapping) {
-  return mapping.contains("class") ? EntryKind::kPythonTask : EntryKind::kTask;
+std::vector<std::string> missing_names(const Json& mapping) {
+  std::vector<std::string> names;
+  for (const MissingFunction& function : missing_functions(mapping)) names.push_back(function.identity);
+  return names;
 }
+
+EntryKind kind_of(const Json& mapping) { return mapping.contains("class") ? EntryKind::kPythonTask : EntryKind::kTask; }
 
 TaskSupport unsupported(const std::string& name, EntryKind kind, const std::filesystem::path& file,
                         const std::string& reason) {
@@ -39,7 +43,9 @@ TaskSupport unsupported(const std::string& name, EntryKind kind, const std::file
   result.kind = kind;
   result.file = file;
   result.support = Support::kUnsupported;
-  result.reason = reason;
+  const std::string place = fmt::format(": {} {}: ", kind == EntryKind::kGroup ? "group" : "task", name);
+  const size_t found = reason.find(place);
+  result.reason = found == reason.npos ? reason : reason.substr(found + place.size());
   return result;
 }
 
@@ -82,8 +88,19 @@ class Surveyor {
       if (group.n_ready < group.n_tasks) group.support = Support::kNeedsFunctions;
     } catch (const Error& error) {
       group = unsupported(entry.name, EntryKind::kGroup, entry.file, error.what());
+      group.functions = own_functions(entry.file);
+      if (!group.functions.empty()) group.support = Support::kNeedsFunctions;
     }
     found_[entry.name] = std::move(group);
+  }
+
+  // The functions that a group file itself names; none where the file is damaged.
+  std::vector<std::string> own_functions(const std::filesystem::path& file) {
+    try {
+      return missing_names(files_.read(file));
+    } catch (const Error&) {
+      return {};
+    }
   }
 
   Support examine(const UnconfiguredTask& task) {
@@ -153,7 +170,7 @@ TaskSupport examine_task(const Json& mapping, const std::filesystem::path& file)
   result.file = file;
   const Json type = mapping.value("output_type", Json("generate_until"));
   if (type.is_string()) result.output_type = type.get<std::string>();
-  result.functions = result.kind == EntryKind::kPythonTask ? std::vector<std::string>() : missing_functions(mapping);
+  if (result.kind == EntryKind::kTask) result.functions = missing_names(mapping);
   if (!result.functions.empty()) {
     result.support = Support::kNeedsFunctions;
     return result;
@@ -161,8 +178,9 @@ TaskSupport examine_task(const Json& mapping, const std::filesystem::path& file)
   try {
     compile_fields(make_task_config(mapping, file, {}));
   } catch (const Error& error) {
-    result.support = Support::kUnsupported;
-    result.reason = error.what();
+    const std::string type_read = result.output_type;
+    result = unsupported(result.name, result.kind, file, error.what());
+    result.output_type = type_read;
   }
   return result;
 }
@@ -206,11 +224,12 @@ Json survey_report(const TaskIndex& index, const std::vector<TaskSupport>& tasks
     count = count.get<int64_t>() + 1;
     lists[kind].push_back(describe(task));
   }
-  return {{"totals", totals},
-          {"missing_functions", wanted_functions(tasks)},
-          {"skipped", index.skipped()},
-          {"tasks", lists["tasks"]},
-          {"groups", lists["groups"]}};
+  std::map<std::string, std::vector<std::string>> reasons;
+  for (const TaskSupport& task : tasks) {
+    if (task.support == Support::kUnsupported) reasons[task.reason].push_back(task.name);
+  }
+  return {{"totals", totals},           {"reasons", reasons},      {"missing_functions", wanted_functions(tasks)},
+          {"skipped", index.skipped()}, {"tasks", lists["tasks"]}, {"groups", lists["groups"]}};
 }
 
 }  // namespace evalmpi::task

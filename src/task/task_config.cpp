@@ -123,11 +123,13 @@ class Reader {
 
 // Python functions can sit anywhere; only those that evalmpi has itself may stay.
 void refuse_functions(const Json& mapping, const std::string& where) {
-  const std::vector<std::string> missing = missing_functions(mapping);
-  if (missing.empty()) return;
+  std::string names;
+  for (const MissingFunction& function : missing_functions(mapping)) {
+    names += (names.empty() ? "" : ", ") + fmt::format("{} ({})", function.identity, function.key);
+  }
+  if (names.empty()) return;
   fail(ExitCode::kBadInput,
-       "{}: needs the Python function{} {}, which {} not built in; evalmpi runs tasks of YAML and templates", where,
-       missing.size() > 1 ? "s" : "", py::join(missing, ", "), missing.size() > 1 ? "are" : "is");
+       "{}: needs Python functions that are not built in: {}; evalmpi runs tasks of YAML and templates", where, names);
 }
 
 void refuse_unsupported(const Reader& reader, const Json& mapping) {

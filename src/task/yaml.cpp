@@ -49,6 +49,7 @@ std::optional<double> sexagesimal(std::string_view digits) {
   return total;
 }
 
+// Nothing for what is no integer; discarded for one outside 64 bits.
 std::optional<Json> integer(std::string_view text) {
   bool negative = false;
   std::string_view digits = text;
@@ -76,11 +77,11 @@ std::optional<Json> integer(std::string_view text) {
   const std::string plain = without_underscores(body);
   uint64_t magnitude = 0;
   const auto [end, error] = std::from_chars(plain.data(), plain.data() + plain.size(), magnitude, base);
-  if (error != std::errc() || end != plain.data() + plain.size() || plain.empty()) return {};
+  if (end != plain.data() + plain.size() || plain.empty()) return {};
   constexpr uint64_t kMaxPositive = std::numeric_limits<int64_t>::max();
+  if (error != std::errc() || (negative && magnitude > kMaxPositive + 1)) return Json(Json::value_t::discarded);
   if (!negative) return magnitude <= kMaxPositive ? Json(static_cast<int64_t>(magnitude)) : Json(magnitude);
-  if (magnitude > kMaxPositive) return {};
-  return Json(-static_cast<int64_t>(magnitude));
+  return Json(static_cast<int64_t>(-magnitude));
 }
 
 // Floats need a point, and an exponent its sign: 1e5 is text in YAML 1.1.
@@ -154,14 +155,47 @@ class Converter {
   Json scalar(const YAML::Node& node) const {
     const std::string& tag = node.Tag();
     if (tag == "!function") return Json{{"!function", node.Scalar()}, {"!file", file_.string()}};
-    if (tag == "?" || tag.empty()) return plain_scalar(node.Scalar());
-    if (tag == "!" || tag == "tag:yaml.org,2002:str") {
-      const int position = node.Mark().pos;
-      return read_quoted_scalar(source_, position < 0 ? source_.size() : static_cast<size_t>(position))
-          .value_or(node.Scalar());
-    }
-    if (tag.starts_with("tag:yaml.org,2002:")) return plain_scalar(node.Scalar());
+    if (tag == "?" || tag.empty()) return plain(node);
+    if (tag == "!") return quoted(node);
+    constexpr std::string_view kYamlTags = "tag:yaml.org,2002:";
+    if (tag.starts_with(kYamlTags)) return tagged(node, tag.substr(kYamlTags.size()));
     fail_at(node, "has the unknown tag " + tag);
+  }
+
+  Json plain(const YAML::Node& node) const {
+    if (is_one_of(node.Scalar(), {"=", "<<"})) fail_at(node, "is a lone " + node.Scalar() + ", and must be in quotes");
+    Json value = plain_scalar(node.Scalar());
+    if (value.is_discarded()) fail_at(node, "is an integer outside 64 bits");
+    return value;
+  }
+
+  std::string quoted(const YAML::Node& node) const {
+    const int position = node.Mark().pos;
+    const size_t begin = skip_properties(position < 0 ? source_.size() : static_cast<size_t>(position));
+    if (begin >= source_.size() || (source_[begin] != '"' && source_[begin] != '\'')) return node.Scalar();
+    std::optional<std::string> text = read_quoted_scalar(source_, begin);
+    if (!text) fail_at(node, "begins with a quote that is not closed, or has an unknown escape");
+    return *std::move(text);
+  }
+
+  // Past the tag and the anchor of a node.
+  size_t skip_properties(size_t position) const {
+    while (position < source_.size() && (source_[position] == '!' || source_[position] == '&')) {
+      position = std::min(source_.find_first_of(" \t\r\n", position), source_.size());
+      position = std::min(source_.find_first_not_of(" \t\r\n", position), source_.size());
+    }
+    return position;
+  }
+
+  // A scalar that says what it is: !!float 3.
+  Json tagged(const YAML::Node& node, std::string_view kind) const {
+    if (kind == "str") return quoted(node);
+    if (kind == "null") return nullptr;
+    const Json value = plain_scalar(node.Scalar());
+    if (kind == "int" && value.is_number_integer()) return value;
+    if (kind == "float" && value.is_number()) return value.get<double>();
+    if (kind == "bool" && value.is_boolean()) return value;
+    fail_at(node, fmt::format("cannot be read as !!{}", kind));
   }
 
   // Keys are text in every task file; others take the text that they are written as.
@@ -200,7 +234,12 @@ Json read_yaml_text(const std::string& text, const std::filesystem::path& file) 
   try {
     // Positions count from behind a byte order mark.
     const std::string source = text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text;
-    return Converter(source, file).convert(YAML::Load(source));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(source);
+    if (documents.size() > 1) {
+      fail(ExitCode::kBadInput, "{}:{}: a second document begins; a task file has one", file.string(),
+           documents[1].Mark().line + 1);
+    }
+    return documents.empty() ? Json() : Converter(source, file).convert(documents.front());
   } catch (const YAML::Exception& error) {
     fail(ExitCode::kBadInput, "{}:{}: not YAML: {}", file.string(), error.mark.line + 1, error.msg);
   }
@@ -208,7 +247,7 @@ Json read_yaml_text(const std::string& text, const std::filesystem::path& file) 
 
 Json read_yaml_file(const std::filesystem::path& file) { return read_yaml_text(read_file(file, kMaxFileBytes), file); }
 
-Json YamlFiles::merge(const std::filesystem::path& file, std::vector<std::filesystem::path>& chain) {
+Json YamlFiles::merge(const std::filesystem::path& file, Chain& chain) {
   const std::filesystem::path path = std::filesystem::weakly_canonical(file);
   if (std::find(chain.begin(), chain.end(), path) != chain.end()) {
     fail(ExitCode::kBadInput, "{}: the file is included twice in one chain of includes", path.string());
@@ -217,6 +256,10 @@ Json YamlFiles::merge(const std::filesystem::path& file, std::vector<std::filesy
   const auto known = parsed_.find(path.native());
   Json own = known != parsed_.end() ? known->second : (parsed_[path.native()] = read_yaml_file(path));
   if (!own.is_object()) fail(ExitCode::kBadInput, "{}:1: a task file must be a mapping", path.string());
+  return merge_includes(std::move(own), path, chain);
+}
+
+Json YamlFiles::merge_includes(Json own, const std::filesystem::path& path, Chain& chain) {
   if (!own.contains("include")) return own;
   const Json includes = own["include"].is_array() ? own["include"] : Json::array({own["include"]});
   own.erase("include");
@@ -231,8 +274,13 @@ Json YamlFiles::merge(const std::filesystem::path& file, std::vector<std::filesy
   return merged;
 }
 
+Json YamlFiles::with_includes(Json own, const std::filesystem::path& file) {
+  Chain chain;
+  return merge_includes(std::move(own), file, chain);
+}
+
 Json YamlFiles::read(const std::filesystem::path& file) {
-  std::vector<std::filesystem::path> chain;
+  Chain chain;
   return merge(file, chain);
 }
 

@@ -46,6 +46,23 @@ TEST(Filter, MultiChoiceFallsBackToTheChoicesThenToAColon) {
   EXPECT_EQ(filtered(steps, {"who knows"}, document), "[invalid]");
 }
 
+// Answers of the harness's SPANFilter and POSFilter.
+TEST(Filter, TaggedWords) {
+  const std::vector<std::pair<const char*, const char*>> spans = {
+      {"person: Ann, Bob $$ place: none", "per: ann $ per: bob"},
+      {"Organization : ACME\nlocation: Oslo, none , Rome", "org: acme $ loc: oslo $ loc: rome"},
+      {"DATE: 1 May$$$$", "date: 1 may"},
+      {"persons : x: y, z$per: q", "per: x: y $ per: z $ per: q"},
+      {"nothing here", ""},
+      {"time:5 $ LOC: a,,b", "date: 5 $ loc: a $ loc:  $ loc: b"}};
+  for (const auto& [response, expected] : spans) {
+    EXPECT_EQ(filtered({{"format_span", {}}, {"take_first", {}}}, {response}), expected);
+  }
+  EXPECT_EQ(filtered({{"regex_pos", Json::object()}},
+                     {"[('a', 'NOUN'), ('b', 'VERB')]", "none", "('x', '')  ('it''s', 'X') ('a','B') ('c', 'D E')"}),
+            Json::parse(R"([["NOUN", "VERB"], ["invalid"], ["", "D E"]])"));
+}
+
 TEST(Filter, RefusesWhatItDoesNotKnow) {
   EXPECT_THROW(filtered({{"custom", {}}}, {"a"}), Error);
   EXPECT_THROW(filtered({{"regex", {{"pattern", "a"}}}}, {"a"}), Error);

@@ -34,6 +34,17 @@ TEST(Yaml, PlainScalarsOfVersion11) {
   EXPECT_EQ(value_of("\"1\""), Json("1"));
 }
 
+TEST(Yaml, TagsSayWhatAValueIs) {
+  EXPECT_TRUE(value_of("!!float 3").is_number_float());
+  EXPECT_EQ(value_of("!!float \"1\""), Json(1.0));
+  EXPECT_EQ(value_of("!!int \"5\""), Json(5));
+  EXPECT_EQ(value_of("!!str 5"), Json("5"));
+  EXPECT_EQ(value_of("!!str 'a\n\n  '"), Json("a\n"));
+  EXPECT_EQ(value_of("&x 'a\n\n  '"), Json("a\n"));
+  EXPECT_EQ(value_of("!!null x"), Json());
+  EXPECT_EQ(value_of("-9223372036854775808"), Json(std::numeric_limits<int64_t>::min()));
+}
+
 TEST(Yaml, TextsAndNewlines) {
   EXPECT_EQ(value_of("\"a\\nb\""), Json("a\nb"));
   EXPECT_EQ(value_of("'a\\nb'"), Json("a\\nb"));
@@ -68,6 +79,13 @@ TEST(Yaml, DamageIsNamedByLine) {
   expect_bad("a: 1\n\tb: 2\n", "t.yaml:2");
   expect_bad("a: 1\nb: !python/object:os.system x\n", "t.yaml:2");
   expect_bad("a: *nowhere\n", "t.yaml:1");
+  expect_bad("a: 1\nb: 'not closed\nc: 2\n", "t.yaml:2: the value here begins with a quote that is not closed");
+  expect_bad("a: &x \"not closed\n", "t.yaml:1");
+  expect_bad("a: 1\n---\nb: 2\n", "a second document");
+  expect_bad("a: 100000000000000000000\n", "outside 64 bits");
+  expect_bad("a: =\n", "quotes");
+  expect_bad("a: !!int x\n", "!!int");
+  expect_bad("a: !!python/name:os.system\n", "!!python/name:os.system");
 }
 
 TEST(Yaml, HostileSizesAreRefused) {

@@ -100,7 +100,7 @@ def main():
         cases += [(source, document, expected) for document, expected in cases_of(source, environment, arguments.documents)]
     lines = "".join(json.dumps({"template": s, "document": d}, ensure_ascii=False) + "\n" for s, d, _ in cases)
     run = subprocess.run([arguments.probe, "render"], input=lines.encode(), stdout=subprocess.PIPE, check=True)
-    results = [json.loads(line) for line in run.stdout.decode().splitlines()]
+    results = [json.loads(line) for line in run.stdout.decode().split("\n")[:-1]]
     assert len(results) == len(cases), (len(results), len(cases))
     wrong, rendered = {}, set()
     n_texts = n_errors = 0

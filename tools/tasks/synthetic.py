@@ -140,7 +140,10 @@ class Shapes:
             base.kinds.add("str")
         elif node.name in NUMBER_FILTERS:
             base.kinds.add("number")
-        elif node.name in LIST_FILTERS and not base.kinds:
+        for option in node.kwargs:
+            if option.key == "attribute" and isinstance(option.value, nodes.Const):
+                base.element().key(option.value.value)
+        if node.name in LIST_FILTERS and not base.kinds:
             base.element()
         return base if node.name in ("sort", "list", "reverse", "unique") else Shape()
 

@@ -4,8 +4,11 @@
 //   task_probe render     {"template", "document"} -> {"text"} or {"error"}
 //   task_probe yaml       {"text"} -> {"value"} or {"error"}
 //   task_probe findall    {"pattern", "text"} -> {"groups": [[..], ..]} or {"error"}
-//   task_probe requests   {"task", "shots", "documents", "pool", "columns"} -> {"requests": [[context, continuation], ..],
-//                         "targets": [..]} or {"error"}; task names are looked up below the folders after the command
+//   task_probe requests   {"task", "shots", "documents", "pool", "columns", "chat", "system"} -> {"requests":
+//   [[context,
+//                         continuation or generation settings], ..], "targets": [..]} or {"error"}; task names are
+//                         looked up below the folders after the command; chat: "" for plain text, "turns", or "one
+//                         turn"
 
 #include <iostream>
 #include <string>
@@ -25,10 +28,13 @@ namespace task = evalmpi::task;
 namespace text = evalmpi::text;
 
 Json render(const Json& line) {
-  return {{"text", text::Template::parse(line.at("template").get<std::string>(), "template").render(line.at("document"))}};
+  return {
+      {"text", text::Template::parse(line.at("template").get<std::string>(), "template").render(line.at("document"))}};
 }
 
-Json read_yaml(const Json& line) { return {{"value", task::read_yaml_text(line.at("text").get<std::string>(), "text")}}; }
+Json read_yaml(const Json& line) {
+  return {{"value", task::read_yaml_text(line.at("text").get<std::string>(), "text")}};
+}
 
 Json find_all(const Json& line) {
   const std::string subject = line.at("text").get<std::string>();
@@ -44,6 +50,24 @@ Json find_all(const Json& line) {
   return {{"groups", all}};
 }
 
+// The stand-in for a chat template on both sides of the comparison.
+std::string made_up_chat(const Json& messages, bool add_generation_prompt) {
+  std::string prompt;
+  for (const Json& message : messages) {
+    prompt += "<" + message["role"].get<std::string>() + ">" + message["content"].get<std::string>();
+  }
+  return prompt + (add_generation_prompt ? "<assistant>" : "");
+}
+
+task::TaskOptions options_of(const Json& line) {
+  task::TaskOptions options;
+  options.system_instruction = line.value("system", "");
+  const std::string chat = line.value("chat", "");
+  if (!chat.empty()) options.chat_template = made_up_chat;
+  options.fewshot_as_multiturn = chat == "turns";
+  return options;
+}
+
 Json requests(const Json& line, const task::TaskIndex& index) {
   const task::Selection selection =
       index.select({line.at("task").get<std::string>()}, {line.at("shots").get<int>(), Json::object()});
@@ -51,10 +75,12 @@ Json requests(const Json& line, const task::TaskIndex& index) {
   documents.columns = line.at("columns").get<std::vector<std::string>>();
   documents.rows = line.at("documents").get<std::vector<Json>>();
   const task::Task made = task::Task::from_documents(selection.tasks.at(0), std::move(documents),
-                                                     line.at("pool").get<std::vector<Json>>(), {});
+                                                     line.at("pool").get<std::vector<Json>>(), options_of(line));
   Json result = {{"requests", Json::array()}, {"targets", Json::array()}};
   for (const task::Instance& instance : made.build_all()) {
-    result["requests"].push_back({*instance.context, instance.continuation});
+    const bool generates = instance.kind == task::RequestKind::kGenerateUntil;
+    result["requests"].push_back(
+        {*instance.context, generates ? made.generation_kwargs() : Json(instance.continuation)});
   }
   for (int64_t row = 0; row < made.n_rows(); ++row) result["targets"].push_back(text::python::str(made.target(row)));
   return result;

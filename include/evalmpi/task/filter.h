@@ -7,7 +7,8 @@
 // log-likelihood and a number for a rolling one.
 //
 // Steps: take_first, take_first_k (k), majority_vote, regex (regex_pattern, group_select, fallback),
-// remove_whitespace, lowercase, uppercase, map (mapping_dict, default_value), multi_choice_regex.
+// remove_whitespace, lowercase, uppercase, map (mapping_dict, default_value), multi_choice_regex, regex_pos (the tags
+// of ('word', 'TAG') pairs), format_span (named entities as "per: ann $ loc: oslo").
 
 #include <memory>
 #include <string>

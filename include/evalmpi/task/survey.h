@@ -23,8 +23,8 @@ struct TaskSupport {
   std::filesystem::path file;
   Support support = Support::kReady;
   std::string output_type;             // of a task, where it can be read
-  std::vector<std::string> functions;  // kNeedsFunctions: "folder/module.name"; a group has none of its own
-  std::string reason;                  // kUnsupported
+  std::vector<std::string> functions;  // kNeedsFunctions: "folder/module.name"; of a group: its own
+  std::string reason;                  // kUnsupported; without file and name where the message begins with them
   int64_t n_tasks = 1;                 // of a group: its leaf tasks
   int64_t n_ready = 0;                 // of a group: those that are ready
 };
@@ -40,8 +40,8 @@ std::vector<TaskSupport> survey(const TaskIndex& index);
 // The tasks and groups of one task file, whose names of others are looked up in the index. Never fails.
 std::vector<TaskSupport> examine_file(const TaskIndex& index, const std::filesystem::path& file);
 
-// The survey as JSON: {"totals": {..}, "missing_functions": [{"function": .., "tasks": n}, ..] most wanted first,
-// "skipped": [files that define nothing], "tasks": [..], "groups": [..]}.
+// The survey as JSON: {"totals": {..}, "reasons": {reason: [names]}, "missing_functions": [{"function": .., "tasks":
+// n}, ..] most wanted first, "skipped": [files that define nothing], "tasks": [..], "groups": [..]}.
 Json survey_report(const TaskIndex& index, const std::vector<TaskSupport>& tasks);
 
 }  // namespace evalmpi::task
