@@ -360,6 +360,7 @@ const std::unordered_map<std::string, Filter>& filters() {
                                                   {"join", filter_join},
                                                   {"lower", filter_text<python::lower>},
                                                   {"map", filter_map},
+                                                  {"regex_replace", filter_regex_replace},
                                                   {"replace", filter_replace},
                                                   {"reverse", filter_reverse},
                                                   {"round", filter_round},
@@ -369,7 +370,8 @@ const std::unordered_map<std::string, Filter>& filters() {
                                                   {"tojson", filter_tojson},
                                                   {"trim", filter_trim},
                                                   {"unique", filter_unique},
-                                                  {"upper", filter_text<python::upper>}};
+                                                  {"upper", filter_text<python::upper>},
+                                                  {"wordcount", filter_wordcount}};
     table["d"] = filter_default;
     table["first"] = [](const Value& v, const Arguments& a, Budget& b) {
       a.bind("first", {});

@@ -48,6 +48,15 @@ Value item_of(const Value& value, const Value& key, const TemplateOptions& optio
 // object.name(arguments) for a name of the methods listed in the public header.
 Value call_method(const Value& object, const std::string& name, const Arguments& arguments, Budget& budget);
 
+// Methods of text in jinja_text_methods.cpp.
+bool is_other_text_method(std::string_view name);
+Value call_other_text_method(const std::string& text, const std::string& name, const Arguments& arguments,
+                             Budget& budget);
+
+// Filters in jinja_text_filters.cpp: regex_replace (of the harness's environment) and wordcount.
+Value filter_regex_replace(const Value& subject, const Arguments& arguments, Budget& budget);
+Value filter_wordcount(const Value& subject, const Arguments& arguments, Budget& budget);
+
 // What finding `part` in `text` may cost, in steps.
 uint64_t search_steps(const std::string& text, const std::string& part);
 

@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::string_view kTextMethods[] = {
     "capitalize", "count", "endswith",   "find",         "format",       "index",   "isdigit", "isspace",
-    "join",       "lower", "lstrip",     "removeprefix", "removesuffix", "replace", "rfind",   "rsplit",
-    "rstrip",     "split", "splitlines", "startswith",   "strip",        "title",   "upper"};
+    "join",       "lower", "lstrip",     "removeprefix", "removesuffix", "replace", "rfind",   "rindex",
+    "rsplit",     "rstrip", "split",     "splitlines",   "startswith",   "strip",        "title",   "upper"};
 constexpr std::string_view kListMethods[] = {"count", "index"};
 constexpr std::string_view kDictMethods[] = {"get", "items", "keys", "values"};
 // Python's other dict attributes: a template that means the key must not get these silently, nor the key instead.
@@ -24,7 +24,7 @@ bool is_one_of(const std::string& name, const std::string_view (&names)[kSize]) 
 }
 
 bool has_method(const Value& value, const std::string& name) {
-  if (value.as_text()) return is_one_of(name, kTextMethods);
+  if (value.as_text()) return is_one_of(name, kTextMethods) || is_other_text_method(name);
   if (value.as_dict()) return is_one_of(name, kDictMethods) || is_one_of(name, kOtherDictMethods);
   if (const List* list = value.as_list()) {
     return (list->form == List::Form::kList || list->form == List::Form::kTuple) && is_one_of(name, kListMethods);
@@ -164,7 +164,7 @@ bool has_affix(const std::string& text, const std::optional<Value>& value, bool 
   return matches(text_argument(value, method));
 }
 
-// find, index and rfind of text; -1 when absent.
+// find, index, rfind and rindex of text; -1 when absent.
 int64_t find_text(const std::string& text, const std::string& name, const Arguments& arguments) {
   const auto bound = arguments.bind(name, {"sub", "start", "end"});
   const std::string& part = text_argument(bound[0], name);
@@ -173,7 +173,7 @@ int64_t find_text(const std::string& text, const std::string& name, const Argume
   if (start < 0) start = std::max<int64_t>(start + size, 0);
   if (start > size) return -1;
   const std::string window = bound[1] || bound[2] ? python::slice(text, start, bound_of(bound[2])) : text;
-  const size_t at = name == "rfind" ? window.rfind(part) : window.find(part);
+  const size_t at = name.starts_with('r') ? window.rfind(part) : window.find(part);
   if (at == std::string::npos) return -1;
   return start + static_cast<int64_t>(python::length(std::string_view(window).substr(0, at)));
 }
@@ -204,9 +204,9 @@ Value call_text_method(const std::string& text, const std::string& name, const A
   if (name == "strip" || name == "lstrip" || name == "rstrip") return strip_text(text, name, arguments);
   if (name == "split" || name == "rsplit") return split_text(text, name, arguments, budget);
   if (name == "format") return Value::text(brace_format(text, arguments));
-  if (name == "find" || name == "rfind" || name == "index") {
+  if (name == "find" || name == "rfind" || name == "index" || name == "rindex") {
     const int64_t at = find_text(text, name, arguments);
-    if (at < 0 && name == "index") throw Problem("substring not found");
+    if (at < 0 && name.ends_with("index")) throw Problem("substring not found");
     return Value(at);
   }
   if (name == "replace") {
@@ -242,6 +242,7 @@ Value call_text_method(const std::string& text, const std::string& name, const A
     const auto keep = arguments.bind(name, {"keepends"})[0];
     return texts(split_lines(text, keep && truth(*keep)), budget);
   }
+  if (is_other_text_method(name)) return call_other_text_method(text, name, arguments, budget);
   none();
   if (name == "lower") return Value::text(python::lower(text));
   if (name == "upper") return Value::text(python::upper(text));

@@ -117,9 +117,14 @@ class Shapes:
                 base.kinds.add("dict")
                 base.keys.setdefault("some key", Shape())
             elif node.node.attr in ("index", "count"):
+                listed = node.node.node
                 element = base.element() if "str" not in base.kinds else Shape()
                 for argument in node.args:
-                    self.member(argument, base, scope)
+                    shape = self.member(argument, base, scope)
+                    if isinstance(listed, (nodes.List, nodes.Tuple)):
+                        shape.constants += [item.value for item in listed.items if isinstance(item, nodes.Const)]
+                    elif isinstance(listed, nodes.Const):
+                        shape.constants += list(listed.value)
                 element.kinds.add("str")
             return Shape()
         self.visit(node.node, scope)
@@ -129,8 +134,12 @@ class Shapes:
         return Shape()
 
     def member(self, node, holder, scope):
+        """The argument of [..].index(argument), or what it is made from."""
+        while isinstance(node, (nodes.Call, nodes.Filter, nodes.Getattr)):
+            node = node.node
         shape = self.visit(node, scope)
         shape.member_of = holder
+        return shape
 
     def visit_Filter(self, node, scope):
         base = self.visit(node.node, scope) if node.node is not None else Shape()
@@ -213,7 +222,7 @@ def invent(shape, rng, depth=0):
         return rng.randrange(shape.bound or 4)
     if "number" in shape.kinds:
         return rng.choice([0, 3, 1.5, "2", "17", True])
-    if "sliced" in shape.kinds and rng.random() < 0.5:
+    if "sliced" in shape.kinds and rng.random() < 0.1:
         return [text(rng) for _ in range(4)]
     return rng.choice([text(rng)] * 12 + [0, 1, 2, 3, 1.0, 0.25, 1e-7, 1e16, True, False, None, [text(rng), text(rng)]])
 

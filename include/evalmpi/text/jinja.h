@@ -8,13 +8,15 @@
 // Expressions: literals of text, numbers, lists, tuples, dicts; + - * / // % ** ~; chained comparisons; in, not in;
 //   and, or, not; is, is not; a if b else c; x.y, x['y'], x[0], slices; calls; filters.
 // Filters: abs, capitalize, count, d, default, dictsort, first, float, format, indent, int, items, join, last,
-//   length, list, lower, map, max, min, reject, rejectattr, replace, reverse, round, select, selectattr, sort,
-//   string, sum, title, tojson, trim, unique, upper.
+//   length, list, lower, map, max, min, reject, regex_replace, rejectattr, replace, reverse, round, select, selectattr, sort,
+//   string, sum, title, tojson, trim, unique, upper, wordcount.
 // Tests: boolean, callable, defined, divisibleby, eq, equalto, even, false, float, ge, gt, greaterthan, in, integer,
 //   iterable, le, lower, lt, lessthan, mapping, ne, none, number, odd, sameas, sequence, string, true, undefined,
 //   upper, and the comparison signs.
-// Methods: of text capitalize, count, endswith, find, format, index, isdigit, isspace, join, lower, lstrip,
-//   removeprefix, removesuffix, replace, rfind, rsplit, rstrip, split, splitlines, startswith, strip, title, upper;
+// Methods: of text capitalize, center, count, endswith, find, format, index, isalnum, isalpha, isascii, isdecimal,
+//   isdigit, islower, isspace, isupper, join, ljust, lower, lstrip, partition, removeprefix, removesuffix,
+//   replace, rfind, rindex, rjust, rpartition, rsplit, rstrip, split, splitlines, startswith, strip, swapcase, title,
+//   upper, zfill;
 //   of lists index, count; of dicts get, items, keys, values.
 // Functions: range, namespace, dict, raise_exception, strftime_now.
 // Anything else is an error that names it: no statement, filter or value is passed over in silence.
