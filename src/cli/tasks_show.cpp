@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/base/log.h"
 #include "evalmpi/task/task.h"
 #include "evalmpi/task/task_index.h"
 #include "evalmpi/text/python.h"
@@ -78,6 +79,7 @@ ExitCode show_tasks(const std::vector<std::string>& names, const TasksOptions& o
   std::vector<std::filesystem::path> roots{task::builtin_tasks_dir()};
   roots.insert(roots.end(), options.include_paths.begin(), options.include_paths.end());
   const task::Selection selection = task::TaskIndex::scan(roots).select(names, {options.num_fewshot, Json::object()});
+  for (const std::string& note : selection.notes) log::info("{}", note);
   Json all = Json::array();
   for (const task::GroupConfig& group : selection.groups) all.push_back(describe_group(group));
   // Of many tasks the configurations would bury what the groups say.

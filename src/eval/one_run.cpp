@@ -51,7 +51,10 @@ void Run::read_inputs() {
   class_name_ = numerics_class(mesh_->tp, mesh_->pp);
   class_hash_ = hash128(class_name_);
   progress_.end_line();
-  if (is_root() && !options_.quiet) log::info("{}", mesh_->description);
+  if (is_root() && !options_.quiet) {
+    log::info("{}", mesh_->description);
+    for (const std::string& note : setup_.selection.notes) log::info("{}", note);
+  }
 }
 
 // Before weights are read: rank 0 hears what every rank's host has, and says how many rows a segment has.

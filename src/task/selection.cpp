@@ -285,6 +285,17 @@ class Selector {
   std::map<std::string, Place> places_;
 };
 
+std::vector<std::string> notes_on(const std::vector<UnconfiguredTask>& tasks) {
+  const auto asks = [](const UnconfiguredTask& task) {
+    return py::truth(task.mapping.value("should_decontaminate", Json(false)));
+  };
+  const auto first = std::find_if(tasks.begin(), tasks.end(), asks);
+  if (first == tasks.end()) return {};
+  const auto count = std::count_if(first, tasks.end(), asks);
+  return {fmt::format("should_decontaminate is ignored ({}{}): documents are not searched for in training data",
+                      first->name, count > 1 ? fmt::format(" and {} more tasks", count - 1) : "")};
+}
+
 }  // namespace
 
 const TaskConfig& Selection::task(std::string_view name) const {
@@ -323,6 +334,7 @@ Selection TaskIndex::select(const std::vector<std::string>& names, const TaskOve
     selection.tasks.push_back(make_task_config(task.mapping, task.file, overrides));
   }
   selection.groups = std::move(chosen.groups);
+  selection.notes = notes_on(chosen.tasks);
   return selection;
 }
 

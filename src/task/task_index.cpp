@@ -201,7 +201,8 @@ class Scanner {
     const std::string task = entry.name;
     if (const auto [existing, added] = found.try_emplace(task, std::move(entry)); !added) {
       skipped_.push_back(
-          fmt::format("{}: {} is already defined by {}", keys.dump(), task, existing->second.file.string()));
+          fmt::format("{}: {} is already defined by {}", entry.file.string(), task,
+                      existing->second.kind == EntryKind::kTag ? "a tag" : existing->second.file.string()));
       return;
     }
     const auto tags = keys.find("tag");

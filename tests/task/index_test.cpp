@@ -192,6 +192,16 @@ TEST(Config, WhatCannotRunIsNamed) {
   EXPECT_NE(failure([&] { index.select({"py"}); }).find("Python"), std::string::npos);
 }
 
+TEST(Config, WhatIsIgnoredIsSaid) {
+  Folder folder;
+  folder.write("a.yaml", task_text("a", "should_decontaminate: true\n"));
+  folder.write("b.yaml", task_text("b", "should_decontaminate: false\n"));
+  const TaskIndex index = TaskIndex::scan({folder.path()});
+  EXPECT_TRUE(index.select({"b"}).notes.empty());
+  ASSERT_EQ(index.select({"a,b"}).notes.size(), 1U);
+  EXPECT_NE(index.select({"a,b"}).notes[0].find("should_decontaminate"), std::string::npos);
+}
+
 TEST(Config, GenerationSettings) {
   Folder folder;
   folder.write("d.yaml", task_text("d"));

@@ -27,6 +27,7 @@ struct IndexEntry {
 struct Selection {
   std::vector<TaskConfig> tasks;    // leaf tasks, each once, in the order of the request
   std::vector<GroupConfig> groups;  // parents before their subgroups
+  std::vector<std::string> notes;   // what the files ask for and no score depends on, for people
 
   const TaskConfig& task(std::string_view name) const;
 };
