@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <limits>
@@ -57,8 +58,11 @@ class LiteralParser {
  private:
   char peek(size_t ahead = 0) const { return position_ + ahead < text_.size() ? text_[position_ + ahead] : '\0'; }
 
+  // Blanks and comments.
   void skip_space(bool newlines) {
     while (position_ < text_.size()) {
+      if (text_[position_] == '#') position_ = std::min(text_.find_first_of("\r\n", position_), text_.size());
+      if (position_ == text_.size()) break;
       const char c = text_[position_];
       if (c != ' ' && c != '\t' && c != '\f' && !(newlines && (c == '\n' || c == '\r'))) break;
       ++position_;

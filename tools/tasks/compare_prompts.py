@@ -68,7 +68,7 @@ def shapes_of(config, environment):
                     shape.element().kinds.add("str")
                 if field == "doc_to_target" and config.get("doc_to_choice") is not None:
                     shape.kinds.add("int")
-                elif field == "doc_to_text":
+                elif field == "doc_to_text" or (field == "doc_to_target" and "loglikelihood" in config.get("output_type", "")):
                     shape.kinds.add("str")
             else:
                 shapes.add_template(value)
@@ -104,6 +104,8 @@ def acceptable(config, document):
         if choices is not None and not (isinstance(choices, list) and choices and all(isinstance(c, str) and c for c in choices)):
             return False
         target = task.doc_to_target(document)
+        if task.OUTPUT_TYPE.startswith("loglikelihood") and not isinstance(target, str):
+            return False
         requests_of(task, "", "")
         fewshot = task.fewshot_cfg
         question = task.doc_to_text(document, fewshot.doc_to_text)
