@@ -133,6 +133,7 @@ class Converter {
   Json convert(const YAML::Node& node, int depth = 0) {
     if (depth > kMaxDepth) fail_at(node, "is nested deeper than 100");
     if (++n_values_ > kMaxValues) fail_at(node, "brings the file above a million values");
+    if (node.IsSequence() || node.IsMap()) require_plain_kind(node);
     switch (node.Type()) {
       case YAML::NodeType::Undefined:
       case YAML::NodeType::Null: return nullptr;
@@ -150,6 +151,12 @@ class Converter {
  private:
   [[noreturn]] void fail_at(const YAML::Node& node, std::string_view what) const {
     fail(ExitCode::kBadInput, "{}:{}: the value here {}", file_.string(), node.Mark().line + 1, what);
+  }
+
+  // !!omap, !!set and tags of a program's own make other things of lists and mappings.
+  void require_plain_kind(const YAML::Node& node) const {
+    const std::string own = node.IsMap() ? "tag:yaml.org,2002:map" : "tag:yaml.org,2002:seq";
+    if (!is_one_of(node.Tag(), {"", "?", "!", own})) fail_at(node, "has the unknown tag " + node.Tag());
   }
 
   Json scalar(const YAML::Node& node) const {

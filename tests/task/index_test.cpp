@@ -179,7 +179,7 @@ TEST(Config, WhatCannotRunIsNamed) {
   folder.write("f/fun.yaml", task_text("fun", "process_docs: !function tools.clean\n"));
   folder.write("bad.yaml", task_text("bad", "metric_list: [\n"));
   folder.write("odd.yaml", task_text("odd", "doc_to_txt: q\n"));
-  folder.write("bleu.yaml", task_text("blue", "metric_list:\n  - metric: bleu\n"));
+  folder.write("bleu.yaml", task_text("blue", "metric_list:\n  - metric: no_such_metric\n"));
   folder.write("py.yaml", "task: py\nclass: !function task.Task\n");
   const TaskIndex index = TaskIndex::scan({folder.path()});
   const std::string function = failure([&] { index.select({"fun"}); });
@@ -188,7 +188,7 @@ TEST(Config, WhatCannotRunIsNamed) {
   }
   EXPECT_NE(failure([&] { index.select({"bad"}); }).find("bad.yaml:"), std::string::npos);
   EXPECT_NE(failure([&] { index.select({"odd"}); }).find("doc_to_txt"), std::string::npos);
-  EXPECT_NE(failure([&] { index.select({"blue"}); }).find("bleu"), std::string::npos);
+  EXPECT_NE(failure([&] { index.select({"blue"}); }).find("no_such_metric"), std::string::npos);
   EXPECT_NE(failure([&] { index.select({"py"}); }).find("Python"), std::string::npos);
 }
 

@@ -84,6 +84,8 @@ TEST(Yaml, DamageIsNamedByLine) {
   expect_bad("a: 1\n---\nb: 2\n", "a second document");
   expect_bad("a: 100000000000000000000\n", "outside 64 bits");
   expect_bad("a: =\n", "quotes");
+  expect_bad("a: !!omap [x: 1]\n", "omap");
+  expect_bad("a: !own {x: 1}\n", "!own");
   expect_bad("a: !!int x\n", "!!int");
   expect_bad("a: !!python/name:os.system\n", "!!python/name:os.system");
 }
