@@ -87,6 +87,75 @@ TEST_F(ReadersTest, CsvOfManyFormsOfNumbers) {
   EXPECT_EQ(table.rows[1]["s"], Json("1"));
 }
 
+std::string bytes_of(const fs::path& file) {
+  std::ifstream input(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(input), {}};
+}
+
+TEST_F(ReadersTest, CompressedFilesThatAreCutOrDamaged) {
+  for (const char* name : {"rows.jsonl.gz", "rows.jsonl.zst", "plain.csv.bz2", "lines.txt.lz4"}) {
+    SCOPED_TRACE(name);
+    const std::string bytes = bytes_of(kFixtures / name);
+    ASSERT_GT(bytes.size(), 30u);
+    // Every start of the file, and every byte wrong: an error (or, for a byte, other text), never a crash or half a
+    // table.
+    for (size_t size = 12; size < bytes.size(); size += 7) {
+      expect_has(problem_of([&] { read_table(write(name, bytes.substr(0, size))); }), name);
+    }
+    for (size_t at = 4; at < bytes.size(); at += 5) {
+      std::string damaged = bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ 0x2a);
+      try {
+        read_table(write(name, damaged));
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ExitCode::kBadInput) << error.what();
+      }
+    }
+  }
+}
+
+// 100 MiB of zeros in 3 kB, nested as frames: above 256 MiB it is refused.
+TEST_F(ReadersTest, ABombIsRefused) {
+  // A Zstandard frame of a window of 128 kB and run-length blocks: 3 bytes of header and one byte make 128 KiB.
+  std::string frame("\x28\xb5\x2f\xfd\x00\x38", 6);
+  constexpr int kBlocks = 4000;
+  for (int i = 0; i < kBlocks; ++i) {
+    const uint32_t header = (i + 1 == kBlocks ? 1u : 0u) | (1u << 1) | (131072u << 3);
+    for (int byte = 0; byte < 3; ++byte) frame += static_cast<char>(header >> (8 * byte) & 255);
+    frame += ' ';
+  }
+  expect_has(problem_of([&] { read_table(write("bomb.jsonl.zst", frame)); }), "decompress to more than");
+}
+
+// The file system stores no zeros, so that two gigabytes cost nothing.
+TEST_F(ReadersTest, LinesWithoutAnEndAreRefused) {
+  for (const char* name : {"long.jsonl", "long.csv", "long.json"}) {
+    SCOPED_TRACE(name);
+    const fs::path file = write(name, "{\"a\": 1}\n{\"a\": \"");
+    fs::resize_file(file, uint64_t{2} << 30);
+    const std::string problem = problem_of([&] { read_table(file); });
+    expect_has(problem, std::string(name) + ":2");
+  }
+}
+
+TEST_F(ReadersTest, TextThatIsNotUtf8) {
+  for (const auto& [name, text] : {std::pair{"a.jsonl", "{\"a\": 1}\n{\"a\": \"\xff\"}\n"},
+                                   std::pair{"a.csv", "a\nx\ny\xc3\n"}, std::pair{"a.txt", "one\n\xed\xa0\x80\n"}}) {
+    SCOPED_TRACE(name);
+    const std::string problem = problem_of([&] { read_table(write(name, text)); });
+    expect_has(problem, name);
+    expect_has(problem, std::string(name) == "a.csv" ? ":3" : ":2");
+  }
+}
+
+TEST_F(ReadersTest, DeepAndWideJson) {
+  const std::string deep = "{\"a\": " + std::string(100000, '[') + std::string(100000, ']') + "}\n";
+  expect_has(problem_of([&] { read_table(write("deep.jsonl", deep)); }), "deep.jsonl:1");
+  std::string wide = "{\"k0\": 0";
+  for (int i = 1; i < 300000; ++i) wide += ", \"k" + std::to_string(i) + "\": 0";
+  expect_has(problem_of([&] { read_table(write("wide.jsonl", "{}\n" + wide + "}\n")); }), "wide.jsonl:2");
+}
+
 TEST_F(ReadersTest, DamagedParquetAndArrowAreBadInput) {
   std::string bytes;
   {
