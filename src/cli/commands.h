@@ -3,6 +3,8 @@
 // One function per command. Each takes the arguments after the command's name and returns the exit code.
 // FAILS: Error (main prints it and returns its code).
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <filesystem>
 #include <string>
@@ -15,9 +17,11 @@ namespace evalmpi::cli {
 struct Invocation {
   std::vector<std::string> arguments;
   std::chrono::steady_clock::time_point process_start;
+  mode_t user_umask = 022;  // what was set before main made all files private
 };
 
 ExitCode eval_command(const Invocation& invocation);
+ExitCode fetch_command(const Invocation& invocation);
 ExitCode plan_command(const Invocation& invocation);
 ExitCode inspect_command(const Invocation& invocation);
 ExitCode convert_command(const Invocation& invocation);

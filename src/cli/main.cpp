@@ -22,6 +22,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"eval", "score a model on tasks", evalmpi::cli::eval_command},
     {"run", "the same, as lm_eval spells it", evalmpi::cli::eval_command},
+    {"fetch", "download a model and the datasets of tasks from the Hugging Face hub", evalmpi::cli::fetch_command},
     {"plan", "show what eval would do: mesh, shards, memory, tokens, chunks", evalmpi::cli::plan_command},
     {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},
     {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},
@@ -69,10 +70,10 @@ ExitCode dispatch(Invocation invocation) {
 
 int main(int argc, char** argv) {
   const auto process_start = std::chrono::steady_clock::now();
-  ::umask(077);
+  const mode_t user_umask = ::umask(077);
   evalmpi::comm::Failure failure;
   try {
-    return static_cast<int>(dispatch({{argv + 1, argv + argc}, process_start}));
+    return static_cast<int>(dispatch({{argv + 1, argv + argc}, process_start, user_umask}));
   } catch (...) {
     failure = evalmpi::comm::current_failure();
   }

@@ -39,6 +39,9 @@ std::vector<SplitFiles> resolve_data_files(const std::filesystem::path& base, co
 // The splits that the default patterns find below `base`; empty when there are no data files.
 std::vector<SplitFiles> default_splits(const std::filesystem::path& base);
 
+// The names of the configs that README.md's front matter lists. FAILS: kBadInput when it is damaged.
+std::vector<std::string> config_names(const std::filesystem::path& directory);
+
 // The config `name` (empty: the default one) of the dataset in `directory`. FAILS: kMissingInput naming the configs
 // there are; kBadInput when README.md's front matter is damaged.
 DatasetConfig read_config(const std::filesystem::path& directory, const std::string& name);

@@ -130,6 +130,12 @@ DatasetConfig config_without_readme(const fs::path& directory, const std::string
 
 }  // namespace
 
+std::vector<std::string> config_names(const fs::path& directory) {
+  std::vector<std::string> names;
+  for (const Json& config : list_of(read_card(directory), "configs")) names.push_back(config_name(config));
+  return names;
+}
+
 DatasetConfig read_config(const fs::path& directory, const std::string& name) {
   const Json card = read_card(directory);
   const std::vector<Json> configs = list_of(card, "configs");
