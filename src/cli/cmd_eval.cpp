@@ -41,9 +41,19 @@ requests, tokens (naive: every request alone; distinct: every common prefix once
 chunks.
 )";
 
+// So that --models on the command line beats `model` in the job file.
+void take_as_one(Values& values) {
+  for (const auto& [other, name] : eval::other_spellings()) {
+    const auto found = values.find(other);
+    if (found == values.end()) continue;
+    values[name].insert(values[name].end(), found->second.begin(), found->second.end());
+    values.erase(other);
+  }
+}
+
 // Options of eval and plan, from argv and the job file; nullopt when help was printed.
-std::optional<eval::EvalOptions> read_options(const std::vector<std::string>& arguments, const char* help, std::string* job_name) {
-  eval::EvalOptions options;
+std::optional<eval::JobOptions> read_options(const std::vector<std::string>& arguments, const char* help, std::string* job_name) {
+  eval::JobOptions options;
   std::vector<Field> fields = eval::fields(options);
   std::vector<Field> accepted = fields;
   for (Field& field : harness_fields()) accepted.push_back(std::move(field));
@@ -66,8 +76,10 @@ std::optional<eval::EvalOptions> read_options(const std::vector<std::string>& ar
     if (!further_files.empty()) fail(ExitCode::kUsage, "{}: a job file names no other", command_line.positionals[0]);
     *job_name = fs::path(command_line.positionals[0]).stem().string();
   }
+  take_as_one(command_line.values);
+  take_as_one(job);
   apply(job, command_line.values, fields);
-  if (speaks && !options.quiet) {
+  if (speaks && !options.each.quiet) {
     for (const std::string& note : notes) log::info("{}", note);
   }
   return options;
@@ -98,7 +110,7 @@ fs::path demo_job() {
 
 // Options that name tasks or a model are a whole command, as the harness has it; others change the demo.
 bool says_what_to_evaluate(const std::vector<std::string>& arguments) {
-  constexpr const char* kNames[] = {"--tasks", "-t", "--model", "-M", "--model-args", "--model_args", "-a", "--config", "-C"};
+  constexpr const char* kNames[] = {"--tasks", "-t", "--model", "-M", "--models", "--model-args", "--model_args", "-a", "--config", "-C"};
   return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
     const std::string name = argument.substr(0, argument.find('='));
     return std::any_of(std::begin(kNames), std::end(kNames), [&](const char* known) { return name == known; });
@@ -109,12 +121,12 @@ bool says_what_to_evaluate(const std::vector<std::string>& arguments) {
 
 ExitCode eval_command(const Invocation& invocation) {
   std::string job_name;
-  const std::optional<eval::EvalOptions> options = read_options(invocation.arguments, kEvalHelp, &job_name);
+  const std::optional<eval::JobOptions> options = read_options(invocation.arguments, kEvalHelp, &job_name);
   if (!options) return ExitCode::kComplete;
-  eval::resolve(*options);
+  eval::combinations(*options);
   comm::Session session = comm::Session::start(comm::recognise_launch(comm::process_environment()));
   try {
-    const ExitCode code = eval::run(session, *options, {name_of_run(job_name, *options), invocation.process_start});
+    const ExitCode code = eval::run(session, *options, {name_of_run(job_name, options->each), invocation.process_start});
     session.finish();
     return code;
   } catch (const comm::SharedError& error) {
@@ -130,7 +142,7 @@ ExitCode eval_command(const Invocation& invocation) {
 
 ExitCode plan_command(const Invocation& invocation) {
   std::string job_name;
-  const std::optional<eval::EvalOptions> options = read_options(invocation.arguments, kPlanHelp, &job_name);
+  const std::optional<eval::JobOptions> options = read_options(invocation.arguments, kPlanHelp, &job_name);
   if (!options) return ExitCode::kComplete;
   if (!comm::speaks_before_init(comm::process_environment())) return ExitCode::kComplete;
   fmt::print("{}", eval::plan(*options));

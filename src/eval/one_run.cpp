@@ -11,13 +11,12 @@
 namespace evalmpi::eval {
 
 ExitCode Run::execute() {
-  const job::SignalHandlers handlers(stop_);
   std::optional<std::jthread> watcher;
   try {
     mesh_ = comm::make_mesh(session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane,
                                        std::nullopt});
     read_inputs();
-    inputs_read_seconds_ = seconds_since(context_.process_start);
+    inputs_read_seconds_ = seconds_since(started_);
     choose_budget();
     open_output();
     watcher.emplace([this](const std::stop_token& token) { watch_for_stop(token); });
@@ -36,7 +35,7 @@ ExitCode Run::execute() {
     if (attempt_) {
       const comm::Failure failure = comm::current_failure();
       try {
-        attempt_->write_status("failed", {{"exit_code", static_cast<int>(failure.code)}, {"error", failure.message}});
+        write_status("failed", {{"exit_code", static_cast<int>(failure.code)}, {"error", failure.message}});
       } catch (const Error& error) {
         log::warning("status.json could not be written: {}", error.what());
       }
@@ -59,7 +58,8 @@ void Run::read_inputs() {
 
 // Before weights are read: rank 0 hears what every rank's host has, and says how many rows a segment has.
 void Run::choose_budget() {
-  RankSituation mine{session_.host_name(), device::memory(), device::resident_bytes(), {}, {}};
+  if (!shared_.at_start) shared_.at_start = {device::memory(), device::resident_bytes()};
+  RankSituation mine{session_.host_name(), shared_.at_start->memory, shared_.at_start->resident_bytes, {}, {}};
   for (const comm::LocalPlace& place : mesh_->places) {
     mine.tp_ranks.push_back(place.tp_rank);
     mine.lanes.push_back(static_cast<int>(place.lanes.size()));
@@ -145,8 +145,8 @@ void Run::ensure_lanes() {
   if (options_.timings) log_loading();
   if (is_root()) start_coordinator();
   lanes_running_ = true;
-  if (is_root()) first_chunk_seconds_ = seconds_since(context_.process_start);
-  replicas_->start(session_, stop_, *setup_.tokenizer, log_.get(), [this](std::exception_ptr failure) { fail_now(failure); });
+  if (is_root()) first_chunk_seconds_ = seconds_since(started_);
+  replicas_->start(session_, shared_.stop, *setup_.tokenizer, log_.get(), [this](std::exception_ptr failure) { fail_now(failure); });
 }
 
 namespace {
@@ -178,7 +178,7 @@ void Run::start_coordinator() {
   options.deadline = deadline(options_, session_.launch(), context_.process_start);
   options.on_record = [this](const job::Receipt& receipt) {
     const engine::ChunkRecord record = engine::decode_record(receipt.record);
-    last_record_seconds_ = seconds_since(context_.process_start);
+    last_record_seconds_ = seconds_since(started_);
     answers_.count_computed(record.computed_tokens);
     answers_.add(receipt.log_name, receipt.position, record, class_hash_);
   };
@@ -187,9 +187,9 @@ void Run::start_coordinator() {
     if (Clock::now() - last_status < std::chrono::seconds(3)) return;
     last_status = Clock::now();
     attempt_->lock().beat();
-    attempt_->write_status("running", status_details());
+    write_status("running", status_details());
   };
-  coordinator_ = std::make_unique<job::Coordinator>(session_.port(), queue_, stop_, std::move(options));
+  coordinator_ = std::make_unique<job::Coordinator>(session_.port(), queue_, shared_.stop, std::move(options));
 }
 
 // On rank 0: each task's report as soon as its last answer is in, in order.
@@ -222,10 +222,6 @@ void Run::finish_tasks() {
 void Run::stop_lanes() {
   replicas_->join();
   lanes_running_ = false;
-}
-
-ExitCode run(comm::Session& session, const EvalOptions& options, const RunContext& context) {
-  return Run(session, options, context).execute();
 }
 
 }  // namespace evalmpi::eval

@@ -7,11 +7,14 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,11 +22,13 @@
 #include "budget.h"
 #include "evalmpi/comm/mesh.h"
 #include "evalmpi/comm/together.h"
+#include "evalmpi/device/cpu.h"
 #include "evalmpi/eval/run.h"
 #include "evalmpi/job/attempt.h"
 #include "evalmpi/job/coordinator.h"
 #include "evalmpi/job/signals.h"
 #include "evalmpi/job/work_queue.h"
+#include "held_weights.h"
 #include "progress.h"
 #include "publish.h"
 #include "replica.h"
@@ -50,10 +55,33 @@ struct TaskStatus {
   size_t requests = 0;
 };
 
+// What the runs of one job share in this process.
+struct SharedByRuns {
+  explicit SharedByRuns(bool has_several_adapters) : weights(has_several_adapters) {}
+
+  job::StopFlag stop;  // its signal handlers are the job's
+  HeldWeights weights;
+  std::map<std::filesystem::path, Hash128> model_digests;  // rank 0
+  // Of this process before it held any weights: set by the first run.
+  struct AtStart {
+    device::Memory memory;
+    int64_t resident_bytes = 0;
+  };
+  std::optional<AtStart> at_start;
+  int runs_begun = 0;
+  // Rank 0, any thread: a run has written this status of itself.
+  std::function<void(std::string_view state, const Json& details)> on_status;
+};
+
 class Run {
  public:
-  Run(comm::Session& session, const EvalOptions& options, const RunContext& context)
-      : session_(session), options_(options), context_(context), progress_(options.quiet || session.rank() != 0) {}
+  Run(comm::Session& session, const EvalOptions& options, const RunContext& context, SharedByRuns& shared)
+      : session_(session),
+        options_(options),
+        context_(context),
+        shared_(shared),
+        started_(shared.runs_begun++ == 0 ? context.process_start : Clock::now()),
+        progress_(options.quiet || session.rank() != 0) {}
 
   ExitCode execute();
 
@@ -81,14 +109,16 @@ class Run {
   ExitCode agree_on_exit_code();
 
   Json status_details() const;
+  void write_status(std::string_view state, const Json& details) const;
   [[noreturn]] void fail_now(std::exception_ptr failure);
   void watch_for_stop(const std::stop_token& token);
 
   comm::Session& session_;
   const EvalOptions& options_;
   const RunContext& context_;
+  SharedByRuns& shared_;
+  Clock::time_point started_;  // the first run counts from the process's start
   Progress progress_;
-  job::StopFlag stop_;
 
   Setup setup_;
   std::optional<comm::Mesh> mesh_;
@@ -116,7 +146,7 @@ class Run {
   std::vector<TaskStatus> task_status_;
   Published published_;  // rank 0
   size_t tasks_done_ = 0;
-  // From process start.
+  // From started_.
   double inputs_read_seconds_ = 0;
   double first_chunk_seconds_ = 0;
   std::atomic<double> last_record_seconds_ = 0;

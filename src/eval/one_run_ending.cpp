@@ -23,6 +23,11 @@ Json Run::status_details() const {
   return details;
 }
 
+void Run::write_status(std::string_view state, const Json& details) const {
+  attempt_->write_status(state, details);
+  if (shared_.on_status) shared_.on_status(state, details);
+}
+
 std::string Run::out_of_memory_note() const {
   const std::lock_guard lock(status_mutex_);
   return memory_note(setup_.spec, options_.tp, ranks_, budget_.rows, demand_);
@@ -34,18 +39,18 @@ ExitCode Run::agree_on_exit_code() {
     progress_.end_line();
     const job::WorkQueue::Counts counts = queue_.counts();
     const std::string why = coordinator_ && coordinator_->stopped_by_deadline() ? "the time is nearly over"
-                            : stop_.signal() != 0 ? fmt::format("signal {}", stop_.signal()) : "asked to stop";
+                            : shared_.stop.signal() != 0 ? fmt::format("signal {}", shared_.stop.signal()) : "asked to stop";
     log::warning("stopped early ({}): {} of {} chunks are done and saved; start again with -o {} to go on", why,
                  counts.completed, counts.added, identity_.directory.string());
     Json details = status_details();
     details["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
-    attempt_->write_status("stopped", details);
+    write_status("stopped", details);
   }
   if (is_root() && is_complete) {
     Json details = status_details();
     details["exit_code"] = 0;
     details["results"] = published_.files;
-    attempt_->write_status("complete", details);
+    write_status("complete", details);
   }
   const int64_t stopped = session_.world().all_reduce(int64_t{is_complete ? 0 : 1}, comm::Reduce::kMax);
   return stopped > 0 ? ExitCode::kStoppedEarly : ExitCode::kComplete;
@@ -72,7 +77,7 @@ void Run::fail_now(std::exception_ptr failure) {
       Json details = status_details();
       details["exit_code"] = static_cast<int>(cause.code);
       details["error"] = cause.message;
-      attempt_->write_status("failed", details);
+      write_status("failed", details);
     } catch (const Error&) {
       // The first message has said what matters; a full disk may well be the cause.
     }
@@ -84,7 +89,7 @@ void Run::fail_now(std::exception_ptr failure) {
 void Run::watch_for_stop(const std::stop_token& token) {
   while (!token.stop_requested()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    if (!stop_.now()) continue;
+    if (!shared_.stop.now()) continue;
     // Rank 0 writes the status; the others give it the time to, in case the signal reached all of them.
     if (!is_root()) std::this_thread::sleep_for(std::chrono::milliseconds(500));
     if (is_failing_.exchange(true)) return;
@@ -93,11 +98,11 @@ void Run::watch_for_stop(const std::stop_token& token) {
       try {
         Json details = status_details();
         details["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
-        attempt_->write_status("stopped", details);
+        write_status("stopped", details);
       } catch (const Error& error) {
         log::error("{}", error.what());
       }
-      log::warning("stopped by signal {}: {} chunks are saved; start again with -o {} to go on", stop_.signal(),
+      log::warning("stopped by signal {}: {} chunks are saved; start again with -o {} to go on", shared_.stop.signal(),
                    queue_.counts().completed, identity_.directory.string());
     }
     session_.abort(ExitCode::kStoppedEarly);

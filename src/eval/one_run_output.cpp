@@ -9,36 +9,26 @@
 #include "one_run.h"
 
 namespace evalmpi::eval {
-namespace {
-
 namespace fs = std::filesystem;
-
-// runs/<what>-<time>, or with a number behind it when that exists.
-fs::path new_output_folder(const std::string& what, const std::string& time) {
-  const fs::path base = fs::path("runs") / (what + "-" + time);
-  fs::path folder = base;
-  for (int i = 2; fs::exists(folder); ++i) folder = base.string() + "-" + std::to_string(i);
-  return folder;
-}
-
-}  // namespace
 
 void Run::open_output() {
   published_.time_id = local_time_id();
   together("open the output folder", [&] {
     if (!is_root()) return;
-    Hash128 model_digest = model::model_digest(setup_.model_folder, device::usable_cores());
+    const auto [known, is_new] = shared_.model_digests.try_emplace(setup_.model_folder);
+    if (is_new) known->second = model::model_digest(setup_.model_folder, device::usable_cores());
+    Hash128 model_digest = known->second;
     if (setup_.spec.adapter) model_digest = Hasher().add(model_digest).add(setup_.spec.adapter->digest()).finish();
     model_id_ = Hasher().add(model_digest).add(setup_.tokenizer->digest()).finish();
     identities_ = {{"model_digest", model_digest.hex()}, {"tokenizer_digest", setup_.tokenizer->digest().hex()}};
     job::AttemptOptions attempt;
-    attempt.directory = options_.output.empty() ? new_output_folder(context_.what, published_.time_id) : fs::path(options_.output);
+    attempt.directory = options_.output;
     attempt.must_match = identities_;
     EvalOptions shown = options_;
     attempt.may_differ = to_json(fields(shown));
     attempt_.emplace(job::Attempt::open(attempt));
     identity_ = attempt_->identity();
-    attempt_->write_status("starting", status_details());
+    write_status("starting", status_details());
     job::place_token_file(identity_);
   });
   const Json shared = parse_json(
@@ -59,7 +49,8 @@ void Run::open_output() {
   });
   if (is_root()) job::remove_token_file(identity_);
   replicas_ = std::make_unique<LocalReplicas>(
-      *mesh_, ReplicaOptions{setup_.model_folder, setup_.spec, budget_.rows, options_.threads_per_lane, class_hash_});
+      *mesh_, ReplicaOptions{setup_.model_folder, setup_.spec, budget_.rows, options_.threads_per_lane, class_hash_},
+      shared_.weights);
   // A resume may have nothing to compute; it reads the weights when a chunk is missing.
   if (identity_.number == 0) replicas_->begin_loading();
 }
@@ -120,7 +111,7 @@ void Run::publish() {
   facts.host = session_.host_name();
   facts.attempt = identity_.number;
   facts.run_id = identity_.run_id;
-  facts.seconds = seconds_since(context_.process_start);
+  facts.seconds = seconds_since(started_);
   facts.first_chunk_seconds = first_chunk_seconds_;
   facts.timings = timings(facts.seconds);
   facts.bytes_read = replicas_->bytes_read();

@@ -10,6 +10,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
+#include "markdown.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -111,31 +112,6 @@ std::vector<std::pair<std::string, int>> hierarchy(const FinishedTasks& finished
 using Cells = std::vector<std::string>;
 constexpr bool kRightAligned[] = {false, true, false, true, false, false, true, false, true};
 
-std::string markdown(const Cells& header, const std::vector<Cells>& rows) {
-  std::vector<size_t> widths;
-  for (size_t column = 0; column < header.size(); ++column) {
-    size_t width = std::max<size_t>(3, text::python::length(header[column]));
-    for (const Cells& row : rows) width = std::max(width, text::python::length(row[column]));
-    widths.push_back(width);
-  }
-  const auto line = [&](const Cells& cells) {
-    std::string text = "|";
-    for (size_t column = 0; column < cells.size(); ++column) {
-      const std::string padding(widths[column] - text::python::length(cells[column]), ' ');
-      text += kRightAligned[column] ? padding + cells[column] : cells[column] + padding;
-      text += "|";
-    }
-    return text + "\n";
-  };
-  std::string text = line(header) + "|";
-  for (size_t column = 0; column < header.size(); ++column) {
-    text += std::string(widths[column] - 1, '-') + (kRightAligned[column] ? ":|" : "-|");
-  }
-  text += "\n";
-  for (const Cells& row : rows) text += line(row);
-  return text;
-}
-
 std::string table_of(const FinishedTasks& finished, const char* title,
                      const std::function<const task::TaskResult*(const std::string&)>& find) {
   const Directions direction_of = directions(finished);
@@ -165,7 +141,7 @@ std::string table_of(const FinishedTasks& finished, const char* title,
     }
     if (metrics.empty()) rows.push_back({shown, version, "", "", "", "", "", "", ""});
   }
-  return markdown({title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"}, rows);
+  return markdown_table({title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"}, kRightAligned, rows);
 }
 
 Json spread(std::vector<float> values) {

@@ -66,9 +66,7 @@ std::string memory_lines(const Setup& setup, int tp, const std::vector<RankSitua
   return text;
 }
 
-}  // namespace
-
-std::string plan(const EvalOptions& options) {
+std::string plan_of_one(const EvalOptions& options) {
   const Setup setup = make_setup(options);
   const int dp = options.dp.value_or(1);
   std::string text = fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
@@ -103,6 +101,18 @@ std::string plan(const EvalOptions& options) {
   text += fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", "all", "", requests_in_all, naive, distinct, planned_tokens, chunks);
   text += memory_lines(setup, options.tp, ranks, budget.rows, demand);
   if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, demand)) text += "warning: " + *warning + "\n";
+  return text;
+}
+
+}  // namespace
+
+std::string plan(const JobOptions& options) {
+  const std::vector<Combination> all = combinations(options);
+  if (all.size() == 1) return plan_of_one(all.front().options);
+  std::string text = fmt::format("{} combinations, one after another:\n", all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    text += fmt::format("\ncombination {} of {}: {}\n", i + 1, all.size(), all[i].name) + plan_of_one(all[i].options);
+  }
   return text;
 }
 

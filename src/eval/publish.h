@@ -67,6 +67,9 @@ struct RunFacts {
 void publish_run(Published& published, const std::vector<const task::Task*>& tasks,
                  const std::vector<task::GroupConfig>& groups, const RunFacts& facts);
 
+// A task's name as part of a file name.
+std::string file_part(const std::string& name);
+
 // "2026-11-22T10-15-00.123456": local time as the harness names its files.
 std::string local_time_id();
 

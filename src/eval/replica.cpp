@@ -16,7 +16,8 @@
 
 namespace evalmpi::eval {
 
-LocalReplicas::LocalReplicas(comm::Mesh& mesh, ReplicaOptions options) : mesh_(mesh), options_(std::move(options)) {
+LocalReplicas::LocalReplicas(comm::Mesh& mesh, ReplicaOptions options, HeldWeights& held)
+    : mesh_(mesh), options_(std::move(options)), held_(held) {
   device::keep_freed_memory();
 }
 
@@ -30,6 +31,7 @@ void LocalReplicas::begin_loading() {
   transformers_.resize(mesh_.places.size());
   load_failures_.resize(mesh_.places.size());
   loadings_.resize(mesh_.places.size());
+  held_.make_room(mesh_.places.size());
   for (size_t i = 0; i < mesh_.places.size(); ++i) {
     loaders_.emplace_back([this, i, plan] {
       try {
@@ -37,9 +39,10 @@ void LocalReplicas::begin_loading() {
         model::LoadOptions load;
         // As many as budget.cpp counts with: the lanes that wait for these weights.
         load.threads = std::clamp<int>(static_cast<int>(mesh_.places[i].lanes.size()), 1, model::kMaxLoadingThreads);
-        transformers_[i] = std::make_shared<model::Transformer>(
-            model::load_weights(options_.model_folder, options_.spec, plan, mesh_.places[i].tp_rank, load));
-        loadings_[i] = {transformers_[i]->weights().bytes_read, load.threads,
+        const HeldWeights::Loaded loaded =
+            held_.load(i, options_.model_folder, options_.spec, plan, mesh_.places[i].tp_rank, load);
+        transformers_[i] = std::make_shared<model::Transformer>(loaded.weights);
+        loadings_[i] = {loaded.bytes_read, load.threads,
                         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
       } catch (...) {
         load_failures_[i] = std::current_exception();
@@ -60,7 +63,7 @@ void LocalReplicas::finish_loading() {
 
 uint64_t LocalReplicas::bytes_read() const {
   uint64_t bytes = 0;
-  for (const auto& transformer : transformers_) bytes += transformer ? transformer->weights().bytes_read : 0;
+  for (const Loading& loading : loadings_) bytes += loading.bytes_read;
   return bytes;
 }
 

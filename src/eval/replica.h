@@ -23,6 +23,7 @@
 #include "evalmpi/model/spec.h"
 #include "evalmpi/ops/threads.h"
 #include "evalmpi/text/tokenizer.h"
+#include "held_weights.h"
 #include "record_keeper.h"
 
 namespace evalmpi::eval {
@@ -37,7 +38,8 @@ struct ReplicaOptions {
 
 class LocalReplicas {
  public:
-  LocalReplicas(comm::Mesh& mesh, ReplicaOptions options);
+  // held: where the weights come from; it outlives this.
+  LocalReplicas(comm::Mesh& mesh, ReplicaOptions options, HeldWeights& held);
   LocalReplicas(const LocalReplicas&) = delete;
   LocalReplicas& operator=(const LocalReplicas&) = delete;
   ~LocalReplicas();
@@ -76,6 +78,7 @@ class LocalReplicas {
 
   comm::Mesh& mesh_;
   ReplicaOptions options_;
+  HeldWeights& held_;
   std::vector<std::shared_ptr<const model::Transformer>> transformers_;  // one per place
   std::vector<std::exception_ptr> load_failures_;
   std::vector<Loading> loadings_;

@@ -409,13 +409,15 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder,
                                             const ShardPlan& plan, int tp_rank, const LoadOptions& options) {
   EVALMPI_CHECK(!c10::InferenceMode::is_enabled());
   EVALMPI_CHECK(tp_rank >= 0 && tp_rank < plan.tp());
-  auto weights = std::make_shared<Weights>();
+  EVALMPI_CHECK(options.base == nullptr || !options.base->spec.adapter);
+  auto weights = options.base ? std::make_shared<Weights>(*options.base) : std::make_shared<Weights>();
   weights->spec = spec;
   weights->shard = plan.ranks[static_cast<size_t>(tp_rank)];
   if (spec.adapter) weights->spec.tied_head = spec.tied_head || spec.adapter->unties_head();
   Loader loader(folder, *weights, options);
-  loader.load();
+  if (!options.base) loader.load();
   if (spec.adapter) loader.put_on(*spec.adapter);
+  if (options.base) return weights;
   weights->positions = options.max_positions == 0 ? spec.max_positions : options.max_positions;
   make_position_tables(folder, *weights);
   return weights;

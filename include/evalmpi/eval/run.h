@@ -7,24 +7,31 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/comm/session.h"
-#include "evalmpi/eval/options.h"
+#include "evalmpi/eval/combinations.h"
 
 namespace evalmpi::eval {
 
 struct RunContext {
-  std::string what;  // names a new output folder: runs/<what>-<time>
+  std::string what = "eval";  // names a new output folder: runs/<what>-<time>
   std::chrono::steady_clock::time_point process_start = std::chrono::steady_clock::now();
 };
 
-// Evaluates and publishes: table on rank 0's stdout, files in the output folder (grammar: store/results_file.h;
+// Evaluates every combination and publishes: table on rank 0's stdout, files in the output folder (grammar: store/results_file.h;
 // results_*.json and samples_*.jsonl have lm-evaluation-harness's keys). Returns kComplete, or kStoppedEarly with
 // everything finished saved.
+//
+// Several combinations are runs one after another, each in the folder OUTPUT/<its name>; what stands in OUTPUT itself:
+//   status.json          the job's state, with the number of combinations done and the present one's own status
+//   comparison.csv, .md  when all are done: every task and metric with each combination's value, standard error, and paired
+//                        difference from the first combination (summary.h)
+// A second start goes through all of them and computes what is missing. The weights of a model are read once.
+//
 // COLLECTIVE over the session. FAILS: comm::SharedError when all ranks know of the failure and no lane is running;
 // otherwise it reports and ends the job by Session::abort.
-ExitCode run(comm::Session& session, const EvalOptions& options, const RunContext& context);
+ExitCode run(comm::Session& session, const JobOptions& options, const RunContext& context);
 
-// `evalmpi plan`: the mesh, shards, memory, requests, tokens and chunks of the same options, as text for stdout. Runs no
-// model and needs no ranks. FAILS: as run, before anything is computed.
-std::string plan(const EvalOptions& options);
+// `evalmpi plan`: the mesh, shards, memory, requests, tokens and chunks of the same options, as text for stdout, for every
+// combination. Runs no model and needs no ranks. FAILS: as run, before anything is computed.
+std::string plan(const JobOptions& options);
 
 }  // namespace evalmpi::eval

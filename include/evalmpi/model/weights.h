@@ -96,11 +96,16 @@ class LayerHandle {
   const LayerWeights* layer_;
 };
 
+class Weights;
+
 struct LoadOptions {
   bool pack = true;           // false: dense float32 linears through ATen (reference, training)
   int64_t max_positions = 0;  // rows of the rotary tables; 0: the model's
   // Tensors that are read, checked and packed side by side. In memory are the shard and one tensor for each thread.
   int threads = 1;
+  // The same shard of the same model without an adapter. Then only the adapter is read (and what its sums need of the
+  // model), and the rest is shared with the base.
+  std::shared_ptr<const Weights> base = {};
   // Called after each tensor with the bytes of this place read so far and in total; from one thread at a time.
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };
