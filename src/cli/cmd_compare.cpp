@@ -388,17 +388,9 @@ Report compare(const std::string& a, const std::string& b, const CompareOptions&
 ExitCode compare_command(const Invocation& invocation) {
   CompareOptions options;
   std::vector<Field> fields = fields_of(options);
-  const CommandLine command_line = parse_command_line(invocation.arguments, fields);
-  if (command_line.wants_help) {
-    fmt::print("{}{}", kHelp, describe(fields));
-    return ExitCode::kComplete;
-  }
-  apply({}, command_line.values, fields);
-  if (command_line.positionals.size() != 2) {
-    fail(ExitCode::kUsage, "compare takes two folders, A and B ({} given); see evalmpi compare --help",
-         command_line.positionals.size());
-  }
-  Report report = compare(command_line.positionals[0], command_line.positionals[1], options);
+  const auto folders = read_two_folders("compare", invocation.arguments, kHelp, "A and B", fields);
+  if (!folders) return ExitCode::kComplete;
+  Report report = compare(folders->first, folders->second, options);
   report.json["differs"] = report.differs;
   if (options.json) {
     fmt::print("{}\n", report.json.dump(2));

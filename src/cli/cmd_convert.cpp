@@ -65,23 +65,15 @@ ExitCode convert_command(const Invocation& invocation) {
       text_field("adapter", "DIR", adapter,
                  "LoRA adapter to merge into the weights: a folder as PEFT saves it, or the id of one in the hub cache.",
                  Affects::kNumbers)};
-  const CommandLine command_line = parse_command_line(invocation.arguments, fields);
-  if (command_line.wants_help) {
-    fmt::print("{}{}", kHelp, describe(fields));
-    return ExitCode::kComplete;
-  }
-  apply({}, command_line.values, fields);
-  if (command_line.positionals.size() != 2) {
-    fail(ExitCode::kUsage, "convert takes two folders, IN and OUT ({} given); see evalmpi convert --help",
-         command_line.positionals.size());
-  }
+  const auto folders = read_two_folders("convert", invocation.arguments, kHelp, "IN and OUT", fields);
+  if (!folders) return ExitCode::kComplete;
   model::ConvertOptions options;
   options.dtype = dtype_of(dtype);
   options.max_shard_bytes = model::parse_size_bytes(shard_size);
   options.names = names_of(names);
   if (!adapter.empty()) options.adapter = model::resolve_model_folder(adapter);
-  const std::string& output = command_line.positionals[1];
-  print_report(output, model::convert_model(model::resolve_model_folder(command_line.positionals[0]), output, options));
+  const std::string& output = folders->second;
+  print_report(output, model::convert_model(model::resolve_model_folder(folders->first), output, options));
   return ExitCode::kComplete;
 }
 

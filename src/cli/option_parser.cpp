@@ -195,6 +195,23 @@ void apply(const Values& job, const Values& command_line, std::vector<Field>& fi
   }
 }
 
+std::optional<std::pair<std::string, std::string>> read_two_folders(const std::string& command,
+                                                                    const std::vector<std::string>& arguments,
+                                                                    const char* usage, const char* names,
+                                                                    std::vector<Field>& fields) {
+  const CommandLine command_line = parse_command_line(arguments, fields);
+  if (command_line.wants_help) {
+    fmt::print("{}{}", usage, describe(fields));
+    return std::nullopt;
+  }
+  apply({}, command_line.values, fields);
+  const std::vector<std::string>& folders = command_line.positionals;
+  if (folders.size() != 2) {
+    fail(ExitCode::kUsage, "{} takes two folders, {} ({} given); see evalmpi {} --help", command, names, folders.size(), command);
+  }
+  return std::pair(folders[0], folders[1]);
+}
+
 std::string describe(const std::vector<Field>& fields) {
   constexpr size_t kIndent = 28;
   constexpr size_t kWidth = 100;

@@ -47,6 +47,8 @@ ExitCode Run::execute() {
 void Run::read_inputs() {
   progress_.phase("reading the model's description and the tasks");
   together("read model and tasks", [&] { setup_ = make_setup(options_); });
+  const std::string note = adapter_note(setup_);
+  if (is_root() && !options_.quiet && !note.empty()) log::info("{}", note);
   class_name_ = numerics_class(mesh_->tp, mesh_->pp);
   class_hash_ = hash128(class_name_);
   progress_.end_line();

@@ -59,7 +59,7 @@ class Job {
       if (someone_was_asked_to_stop()) return stopped();
       Combination& combination = combinations_[done_];
       if (is_root() && !options_.each.quiet) {
-        log::info("combination {} of {}: {}", done_ + 1, combinations_.size(), combination.name);
+        log::info("combination {} of {}: {}", done_.load() + 1, combinations_.size(), combination.name);
       }
       combination.options.output = (folder_ / combination.name).string();
       const ExitCode code = Run(session_, combination.options, context_, shared_).execute();
@@ -100,7 +100,7 @@ class Job {
 
   ExitCode stopped() {
     if (is_root()) {
-      log::warning("stopped early: {} of {} combinations are done; start again with -o {} to go on", done_,
+      log::warning("stopped early: {} of {} combinations are done; start again with -o {} to go on", done_.load(),
                    combinations_.size(), folder_.string());
       write_status("stopped", {{"exit_code", static_cast<int>(ExitCode::kStoppedEarly)}});
     }
@@ -110,9 +110,10 @@ class Job {
   // `state` and `details` are those of the present run; that it is complete does not make the job so.
   void write_status(std::string_view state, const Json& details) {
     const std::lock_guard lock(status_mutex_);
-    const bool is_complete = done_ == combinations_.size();
+    const bool are_all_done = done_ == combinations_.size();
+    const bool is_complete = are_all_done && state == "complete";
     Json status = {{"combinations", combinations_.size()}, {"combinations_done", done_.load()}};
-    if (!is_complete) {
+    if (!are_all_done) {
       status["combination"] = combinations_[done_].name;
       status["run"] = details;
     }
@@ -124,7 +125,7 @@ class Job {
       status["results"] = {kSummaryCsv, kSummaryMarkdown};
     }
     attempt_->lock().beat();
-    attempt_->write_status(is_complete ? "complete" : state == "complete" ? "running" : state, status);
+    attempt_->write_status(state == "complete" && !are_all_done ? "running" : state, status);
   }
 
   comm::Session& session_;

@@ -60,6 +60,15 @@ Setup make_setup(const EvalOptions& options) {
   return setup;
 }
 
+std::string adapter_note(const Setup& setup) {
+  const int64_t tokens = setup.tokenizer->size(), rows = setup.spec.vocab;
+  if (!setup.spec.adapter || tokens == rows) return "";
+  return fmt::format(
+      "the model has {} vocabulary rows, its tokenizer {} tokens: lm_eval's peft= resizes the model to the latter, so its "
+      "log-likelihoods differ a little; those here are PEFT's own, and lm_eval's of the merged model (evalmpi convert --adapter)",
+      rows, tokens);
+}
+
 LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
   task::TaskOptions options = setup.task_options;
   if (const auto rows = setup.options.samples.find(config.name); rows != setup.options.samples.end()) options.rows = rows->second;

@@ -33,6 +33,9 @@ struct Setup {
 // Reads config.json, the tokenizer and the task files; no weights, no data. FAILS: as their readers.
 Setup make_setup(const EvalOptions& options);
 
+// Where lm-evaluation-harness would give other numbers for this adapter (src/DECISIONS.md); "": nowhere.
+std::string adapter_note(const Setup& setup);
+
 // A chosen task with its documents, and how it generates.
 struct LoadedTask {
   task::Task task;

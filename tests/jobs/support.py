@@ -5,7 +5,9 @@ EVALMPI names the program (CTest sets it). Every test works in a folder of its o
 import glob
 import json
 import os
+import random
 import shutil
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -71,3 +73,24 @@ def table_bytes(folder):
     """The part of results.h5 that may not depend on how the run went, as h5dump prints it."""
     dump = subprocess.run(["h5dump", "-g", "/tasks", os.path.join(folder, "results.h5")], capture_output=True, check=True)
     return dump.stdout.split(b"\n", 1)[1]  # the first line names the file
+
+
+def write_adapter(folder, seed, rank=4, scale=0.5):
+    """A PEFT LoRA adapter of random weights on the demo model's query projections."""
+    random_numbers = random.Random(seed)
+    tensors = {}
+    for layer in range(3):
+        module = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        for name, shape in (("lora_A", (rank, 128)), ("lora_B", (128, rank))):
+            values = [random_numbers.gauss(0, scale) for _ in range(shape[0] * shape[1])]
+            tensors[f"{module}.{name}.weight"] = (shape, struct.pack(f"<{len(values)}f", *values))
+    header, data = {}, b""
+    for name, (shape, values) in tensors.items():
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    os.makedirs(folder)
+    with open(os.path.join(folder, "adapter_model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+    with open(os.path.join(folder, "adapter_config.json"), "w", encoding="utf-8") as file:
+        json.dump({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank, "target_modules": ["q_proj"]}, file)

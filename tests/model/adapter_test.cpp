@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <memory>
 #include <thread>
 
 #include "evalmpi/base/file.h"
@@ -16,27 +18,38 @@
 namespace evalmpi::model {
 namespace {
 
-std::vector<float> run_on(const fs::path& base, const ModelSpec& spec, const Expected& expected, int places, bool pack) {
-  const ShardPlan plan = make_shard_plan(spec, places, 1);
-  std::vector<comm::Communicator> tp = comm::Communicator::threads(places);
-  std::vector<std::vector<float>> logits(static_cast<size_t>(places));
+using Shards = std::vector<std::shared_ptr<const Weights>>;
+
+std::vector<float> run_with(const Shards& shards, const Expected& expected) {
+  std::vector<comm::Communicator> tp = comm::Communicator::threads(static_cast<int>(shards.size()));
+  std::vector<std::vector<float>> logits(shards.size());
   {
     std::vector<std::jthread> threads;
-    for (int rank = 0; rank < places; ++rank) {
-      LoadOptions options;
-      options.pack = pack;
-      const auto weights = load_weights(base, spec, plan, rank, options);
-      if (pack) {
-        EXPECT_EQ(place_memory(spec, plan, rank, spec.source_dtype).weight_bytes, weights->bytes());
-      }
-      const auto transformer = std::make_shared<Transformer>(weights);
-      threads.emplace_back([&, rank, transformer] {
+    for (size_t rank = 0; rank < shards.size(); ++rank) {
+      threads.emplace_back([&, rank] {
         const InferenceThread inference;
-        logits[static_cast<size_t>(rank)] = logits_of(*transformer, expected, tp[static_cast<size_t>(rank)]);
+        logits[rank] = logits_of(Transformer(shards[rank]), expected, tp[rank]);
       });
     }
   }
   return logits[0];
+}
+
+// bases: the same shards without the adapter, to be shared; none: read from files.
+std::vector<float> run_on(const fs::path& base, const ModelSpec& spec, const Expected& expected, int places, bool pack,
+                          const Shards& bases = {}) {
+  const ShardPlan plan = make_shard_plan(spec, places, 1);
+  Shards shards;
+  for (int rank = 0; rank < places; ++rank) {
+    LoadOptions options;
+    options.pack = pack;
+    if (!bases.empty()) options.base = bases.at(static_cast<size_t>(rank));
+    shards.push_back(load_weights(base, spec, plan, rank, options));
+    if (pack) {
+      EXPECT_EQ(place_memory(spec, plan, rank, spec.source_dtype).weight_bytes, shards.back()->bytes());
+    }
+  }
+  return run_with(shards, expected);
 }
 
 class AdapterOf : public ::testing::TestWithParam<std::string> {};
@@ -56,6 +69,33 @@ TEST_P(AdapterOf, EqualsPeftOnAnyTensorParallelLayout) {
 
 INSTANTIATE_TEST_SUITE_P(All, AdapterOf, ::testing::ValuesIn(adapter_names()),
                          [](const auto& info) { return info.param; });
+
+TEST(Adapter, SeveralShareTheWeightsBelow) {
+  for (const int places : {1, 3}) {
+    std::map<fs::path, Shards> below;
+    for (const std::string& name : adapter_names()) {
+      const fs::path folder = fixtures() / "adapters" / name, base = base_of(folder);
+      const ModelSpec plain = read_model_spec(base), spec = with_adapter(plain, folder);
+      const ShardPlan plan = make_shard_plan(spec, places, 1);
+      Shards& shards = below[base];
+      for (int rank = static_cast<int>(shards.size()); rank < places; ++rank) {
+        shards.push_back(load_weights(base, plain, make_shard_plan(plain, places, 1), rank));
+      }
+      const Expected expected(folder);
+      const auto alone = run_on(base, spec, expected, places, true);
+      EXPECT_EQ(run_on(base, spec, expected, places, true, shards), alone) << name;
+    }
+    // What they share is as it was.
+    for (const auto& [base, shards] : below) {
+      const Expected expected(fixtures() / "adapters" / adapter_names().front());
+      Expected short_ids = expected;
+      for (int32_t& id : short_ids.ids) id %= 32;
+      const ModelSpec plain = read_model_spec(base);
+      const auto fresh = run_on(base, plain, short_ids, places, true);
+      EXPECT_EQ(run_with(shards, short_ids), fresh) << base;
+    }
+  }
+}
 
 // A copy of an adapter whose files can be changed.
 class Changed {
