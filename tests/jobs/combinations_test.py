@@ -59,7 +59,7 @@ class Combinations(support.JobTest):
             results = support.newest_results(self.path(f"{output}/{row['combination']}"))["results"][row["task"]]
             self.assertEqual(float(row["value"]), results[f"{row['metric']},{row['filter']}"])
             self.assertEqual(float(row["stderr"]), results[f"{row['metric']}_stderr,{row['filter']}"])
-            self.assertIn(f"|{row['combination']} ", printed)
+            self.assertIn(f"|{row['combination']}", printed)
             ours, first = self.values(output, row), self.values(output, {**row, "combination": NAMES[0]})
             if row["combination"] == NAMES[0]:
                 self.assertEqual((row["compared_with"], row["difference"], row["paired_stderr"]), ("", "", ""))
