@@ -114,8 +114,12 @@ TaskResult ScoreTable::result(const TaskConfig& config, int64_t bootstrap_iterat
       MetricResult row;
       row.metric = column.metric;
       row.filter = column.filter;
-      row.value = aggregate(aggregation, column.values);
-      row.standard_error = standard_error(aggregation, column.values, iterations, threads);
+      if (metric != config.metrics.end() && metric->own_aggregation != nullptr) {
+        row.value = metric->own_aggregation(column.values);
+      } else {
+        row.value = aggregate(aggregation, column.values);
+        row.standard_error = standard_error(aggregation, column.values, iterations, threads);
+      }
       row.n_values = static_cast<int64_t>(column.values.size());
       result.n_documents = std::max(result.n_documents, row.n_values);
       result.metrics.push_back(std::move(row));

@@ -24,10 +24,10 @@ Field Field::compile(const Json& spec, const Columns& columns, const std::string
   field.where_ = where;
   if (spec.is_null()) return field;
   if (is_function(spec)) {
-    const NativeFunction* twin = find_native(spec, FunctionRole::kDocumentField);
-    if (twin == nullptr) fail(ExitCode::kBadInput, "{}: {} is not built in", where, function_identity(spec));
+    std::optional<BoundFunction> function = find_native(spec, FunctionRole::kDocumentField);
+    if (!function) fail(ExitCode::kBadInput, "{}: {} is not built in", where, function_identity(spec));
     field.kind_ = Kind::kFunction;
-    field.function_ = std::get<DocumentField>(twin->call);
+    field.function_ = std::move(*function);
     return field;
   }
   if (!spec.is_string()) {
@@ -56,7 +56,7 @@ Json Field::value(const Json& document) const {
     case Kind::kNone: return nullptr;
     case Kind::kColumn: return column(document);
     case Kind::kTemplate: return template_->render(document);
-    case Kind::kFunction: return function_(document);
+    case Kind::kFunction: return function_.field(document);
     case Kind::kValue: return value_;
   }
   return nullptr;

@@ -48,7 +48,7 @@ class Field {
   std::string name_;
   Json value_;
   std::optional<text::Template> template_;
-  DocumentField function_ = nullptr;
+  BoundFunction function_;
 };
 
 // doc_to_text: text, or an index where choices exist and the text is all digits.

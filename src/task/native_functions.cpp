@@ -4,14 +4,10 @@
 
 #include <algorithm>
 
-#include "native/twins.h"
+#include "evalmpi/base/error.h"
 
 namespace evalmpi::task {
 namespace {
-
-const NativeFunction kFunctions[] = {
-    {"hellaswag/utils.process_docs", native::hellaswag_process_docs},
-};
 
 struct KeyRole {
   std::string_view key;
@@ -22,7 +18,7 @@ constexpr KeyRole kRoles[] = {
     {"process_docs", FunctionRole::kProcessDocs},       {"doc_to_text", FunctionRole::kDocumentField},
     {"doc_to_target", FunctionRole::kDocumentField},    {"doc_to_choice", FunctionRole::kDocumentField},
     {"gen_prefix", FunctionRole::kDocumentField},       {"samples", FunctionRole::kSamples},
-    {"process_results", FunctionRole::kProcessResults},
+    {"process_results", FunctionRole::kProcessResults}, {"aggregation", FunctionRole::kAggregation},
 };
 
 // Keys whose value no score depends on.
@@ -30,7 +26,7 @@ bool is_ignored(std::string_view key) { return key == "doc_to_decontamination_qu
 
 void collect_missing(const Json& value, std::string_view key, std::vector<MissingFunction>& missing, int depth) {
   if (is_function(value)) {
-    if (find_native(value, role_of_key(key)) != nullptr) return;
+    if (find_native(value, role_of_key(key))) return;
     std::string identity = function_identity(value);
     const bool is_new = std::none_of(missing.begin(), missing.end(),
                                      [&](const MissingFunction& other) { return other.identity == identity; });
@@ -67,12 +63,42 @@ bool names_function(std::string_view name, std::string_view path) {
   return fnmatch(std::string(name).c_str(), std::string(path.substr(begin)).c_str(), FNM_PATHNAME | FNM_NOESCAPE) == 0;
 }
 
-const NativeFunction* find_native(const Json& function, FunctionRole role) {
-  const std::string path = function_path(function);
-  for (const NativeFunction& row : kFunctions) {
-    if (row.role() == role && names_function(row.name, path)) return &row;
+FunctionRole NativeFunction::role() const {
+  constexpr FunctionRole kOfAlternative[] = {FunctionRole::kProcessDocs,   FunctionRole::kProcessDocs,
+                                             FunctionRole::kDocumentField, FunctionRole::kDocumentField,
+                                             FunctionRole::kSamples,       FunctionRole::kProcessResults,
+                                             FunctionRole::kAggregation};
+  static_assert(std::size(kOfAlternative) == std::variant_size_v<decltype(call)>);
+  return kOfAlternative[call.index()];
+}
+
+void BoundFunction::process_docs(std::vector<std::string>& columns, std::vector<Json>& rows) const {
+  if (const auto* named = std::get_if<NamedProcessDocs>(&twin->call)) return (*named)(columns, rows, path);
+  std::get<ProcessDocs>(twin->call)(columns, rows);
+}
+
+Json BoundFunction::field(const Json& document) const {
+  if (const auto* named = std::get_if<NamedDocumentField>(&twin->call)) return (*named)(document, path);
+  return std::get<DocumentField>(twin->call)(document);
+}
+
+std::vector<Json> BoundFunction::samples() const { return std::get<Samples>(twin->call)(); }
+
+ProcessResults BoundFunction::process_results() const { return std::get<ProcessResults>(twin->call); }
+
+AggregationFunction BoundFunction::aggregation() const { return std::get<AggregationFunction>(twin->call); }
+
+std::optional<BoundFunction> find_native(const Json& function, FunctionRole role) {
+  std::string path = function_path(function);
+  const std::string_view name = std::string_view(path).substr(path.rfind('/') + 1);
+  for (const NativeFunction& row : native_functions()) {
+    // The cheap look at the last part first: a folder of tasks asks for 50,000 functions.
+    std::string_view pattern = row.name;
+    pattern.remove_prefix(pattern.rfind('/') + 1);
+    if (!name.starts_with(pattern.substr(0, pattern.find('*')))) continue;
+    if (row.role() == role && names_function(row.name, path)) return BoundFunction{&row, std::move(path)};
   }
-  return nullptr;
+  return {};
 }
 
 FunctionRole role_of_key(std::string_view key) {

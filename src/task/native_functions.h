@@ -2,9 +2,11 @@
 
 // Functions of Python modules beside task files (`!function utils.process_docs`) that evalmpi has itself, as a table of
 // rows. A twin gives what the Python function gives; tests compare both on the same rows. A new twin is a function in
-// native/<task>.cpp, a line in native/twins.h, and a row in native_functions.cpp.
+// native/<task>.cpp, a line in native/twins.h, and a row in native/table.cpp.
 
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -19,8 +21,13 @@ namespace evalmpi::task {
 // FAILS: kBadInput naming row and column when a row does not have what the function reads.
 using ProcessDocs = void (*)(std::vector<std::string>& columns, std::vector<Json>& rows);
 
+// The same where the function's name, or that of its folder, says what it does:
+// "global_mmlu/en/utils.process_virology".
+using NamedProcessDocs = void (*)(std::vector<std::string>& columns, std::vector<Json>& rows, std::string_view path);
+
 // doc_to_text, doc_to_target, doc_to_choice, gen_prefix: the field of one document. FAILS: kBadInput.
 using DocumentField = Json (*)(const Json& document);
+using NamedDocumentField = Json (*)(const Json& document, std::string_view path);
 
 // fewshot_config: samples.
 using Samples = std::vector<Json> (*)();
@@ -29,16 +36,36 @@ using Samples = std::vector<Json> (*)();
 // response is). FAILS: kBadInput.
 using ProcessResults = MetricValues (*)(const Json& document, const std::vector<Json>& responses);
 
-// What a key of a task file may hold, in the order of the variant.
-enum class FunctionRole { kProcessDocs, kDocumentField, kSamples, kProcessResults, kNone };
+// The aggregation of a metric: the values of all documents, in order. It has no standard error. FAILS: kBadInput.
+using AggregationFunction = double (*)(const std::vector<Json>& values);
+
+// What a key of a task file may hold.
+enum class FunctionRole { kProcessDocs, kDocumentField, kSamples, kProcessResults, kAggregation, kNone };
 
 struct NativeFunction {
   // Trailing folders of the Python file, the file's stem and the function: "hellaswag/utils.process_docs". A * stands
   // for any run of characters but '/', so that one row serves a family: "mmlu_prox/*/utils.fewshot_to_text".
   const char* name;
-  std::variant<ProcessDocs, DocumentField, Samples, ProcessResults> call;
+  std::variant<ProcessDocs, NamedProcessDocs, DocumentField, NamedDocumentField, Samples, ProcessResults,
+               AggregationFunction>
+      call;
 
-  FunctionRole role() const { return static_cast<FunctionRole>(call.index()); }
+  FunctionRole role() const;
+};
+
+// All rows. Of two that fit a function the first holds.
+std::span<const NativeFunction> native_functions();
+
+// A twin and the function that it stands for. Each verb asks for a twin of its role.
+struct BoundFunction {
+  const NativeFunction* twin = nullptr;
+  std::string path;  // function_path
+
+  void process_docs(std::vector<std::string>& columns, std::vector<Json>& rows) const;
+  Json field(const Json& document) const;
+  std::vector<Json> samples() const;
+  ProcessResults process_results() const;
+  AggregationFunction aggregation() const;
 };
 
 bool is_function(const Json& value);
@@ -52,8 +79,8 @@ std::string function_identity(const Json& function);
 // Whether the row named `name` is meant by `path`.
 bool names_function(std::string_view name, std::string_view path);
 
-// The twin of a function value with that role; nullptr when there is none.
-const NativeFunction* find_native(const Json& function, FunctionRole role);
+// The twin of a function value with that role; nothing when there is none.
+std::optional<BoundFunction> find_native(const Json& function, FunctionRole role);
 
 // The role of a function under this key of a task file; kNone where no twin can stand.
 FunctionRole role_of_key(std::string_view key);

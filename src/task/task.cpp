@@ -29,9 +29,9 @@ data::Split load_processed(const TaskConfig& config, const std::string& split, c
   reference.base_dir = config.file.parent_path();
   data::Split loaded = data::load_split(reference, split, roots);
   if (is_function(process_docs)) {
-    const NativeFunction* twin = find_native(process_docs, FunctionRole::kProcessDocs);
-    EVALMPI_CHECK(twin != nullptr);
-    std::get<ProcessDocs>(twin->call)(loaded.columns, loaded.rows);
+    const std::optional<BoundFunction> function = find_native(process_docs, FunctionRole::kProcessDocs);
+    EVALMPI_CHECK(function.has_value());
+    function->process_docs(loaded.columns, loaded.rows);
   } else if (!process_docs.is_null()) {
     fail(ExitCode::kBadInput, "{}: process_docs must be a !function", where_of(config));
   }
@@ -43,9 +43,9 @@ std::vector<Json> load_pool(const TaskConfig& config, const data::DataRoots& roo
   const FewshotConfig& fewshot = config.fewshot;
   if (fewshot.split) return load_processed(config, *fewshot.split, fewshot.process_docs, roots).rows;
   if (is_function(fewshot.samples)) {
-    const NativeFunction* twin = find_native(fewshot.samples, FunctionRole::kSamples);
-    EVALMPI_CHECK(twin != nullptr);
-    return std::get<Samples>(twin->call)();
+    const std::optional<BoundFunction> function = find_native(fewshot.samples, FunctionRole::kSamples);
+    EVALMPI_CHECK(function.has_value());
+    return function->samples();
   }
   if (fewshot.samples.is_array()) return {fewshot.samples.begin(), fewshot.samples.end()};
   for (const auto& split : {config.training_split, config.validation_split, config.test_split}) {
@@ -163,8 +163,7 @@ std::shared_ptr<Task::Compiled> compile(const TaskConfig& config, const data::Sp
   compiled.fewshot_gen_prefix = field(fewshot.gen_prefix, "fewshot_config: gen_prefix");
   for (const FilterConfig& filter : config.filters) compiled.filters.emplace_back(filter, where);
   if (is_function(config.process_results)) {
-    compiled.process_results =
-        std::get<ProcessResults>(find_native(config.process_results, FunctionRole::kProcessResults)->call);
+    compiled.process_results = find_native(config.process_results, FunctionRole::kProcessResults)->process_results();
     return made;
   }
   for (const MetricConfig& metric : config.metrics) {

@@ -172,16 +172,23 @@ MetricConfig read_metric(const Json& entry, OutputType type, const Reader& reade
   const Reader fields(entry, reader.where() + ": metric " + metric.name);
   // A process_results gives values under any name; then only the aggregation has to be known.
   const bool own_values = !reader.get("process_results").is_null();
-  if (!own_values && (!defaults || !fits(metric.name, type))) {
+  // With an aggregation of the task's own, values are [target, response].
+  const bool own_aggregation = is_function(fields.get("aggregation"));
+  if (!own_values && (!defaults || !(fits(metric.name, type) || own_aggregation))) {
     reader.fail_at("metric_list", "names the metric {}, which evalmpi does not have for {}", metric.name,
                    output_type_name(type));
   }
   if (fields.boolean("hf_evaluate", false) && metric.name != "exact_match") {
     fields.fail_at("hf_evaluate", "asks for the Python package evaluate, which is not built in");
   }
-  metric.aggregation = fields.text("aggregation", defaults ? defaults->aggregation : "");
-  if (metric.aggregation.empty()) fields.fail_at("aggregation", "is missing");
-  if (!is_aggregation(metric.aggregation)) fields.fail_at("aggregation", "{} is unknown", metric.aggregation);
+  if (own_aggregation) {
+    metric.aggregation = function_identity(fields.get("aggregation"));
+    metric.own_aggregation = find_native(fields.get("aggregation"), FunctionRole::kAggregation).value().aggregation();
+  } else {
+    metric.aggregation = fields.text("aggregation", defaults ? defaults->aggregation : "");
+    if (metric.aggregation.empty()) fields.fail_at("aggregation", "is missing");
+    if (!is_aggregation(metric.aggregation)) fields.fail_at("aggregation", "{} is unknown", metric.aggregation);
+  }
   metric.higher_is_better = fields.boolean("higher_is_better", !defaults || defaults->higher_is_better);
   for (const auto& [key, value] : entry.items()) {
     if (!own_values && key != "metric" && key != "aggregation" && key != "higher_is_better" && key != "hf_evaluate") {
@@ -197,7 +204,7 @@ std::vector<MetricConfig> read_metrics(const Reader& reader, OutputType type) {
   if (list.is_null()) {
     for (const std::string& name : default_metrics(type)) {
       const MetricDefaults defaults = *metric_defaults(name);
-      metrics.push_back({name, defaults.aggregation, defaults.higher_is_better, Json::object()});
+      metrics.push_back({name, defaults.aggregation, nullptr, defaults.higher_is_better, Json::object()});
     }
     return metrics;
   }

@@ -16,8 +16,8 @@
 
 namespace evalmpi::task {
 
-// mean, median, nanmean, perplexity, weighted_perplexity, bits_per_byte, f1, matthews_corrcoef, brier_score, bleu, chrf,
-// chrf++, ter (as sacrebleu computes them for a corpus), bypass.
+// mean, median, nanmean, perplexity, weighted_perplexity, bits_per_byte, f1, matthews_corrcoef, brier_score, bleu,
+// chrf, chrf++, ter (as sacrebleu computes them for a corpus), bypass.
 bool is_aggregation(std::string_view name);
 
 // The aggregate of `values` in document order. FAILS: kBadInput for values that do not fit.

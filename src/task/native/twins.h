@@ -1,14 +1,106 @@
 #pragma once
 
-// The functions that the table in native_functions.cpp names.
+// The functions that table.cpp names. native_functions.h says how each kind is called.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "../native_functions.h"
 #include "evalmpi/base/json.h"
 
 namespace evalmpi::task::native {
 
-void hellaswag_process_docs(std::vector<std::string>& columns, std::vector<Json>& rows);
+using Columns = std::vector<std::string>;
+using Rows = std::vector<Json>;
+using Responses = std::vector<Json>;
+
+// process_docs
+void arithmetic_process_docs(Columns& columns, Rows& rows);
+void bigbench_filter_multiple_choice(Columns& columns, Rows& rows);
+void drop_process_docs(Columns& columns, Rows& rows);
+void eus_exams_process_docs(Columns& columns, Rows& rows);
+void gpqa_generative_process_docs(Columns& columns, Rows& rows);
+void gpqa_process_docs(Columns& columns, Rows& rows);
+void hellaswag_process_docs(Columns& columns, Rows& rows);
+void hendrycks_math_process_docs(Columns& columns, Rows& rows);
+void leaderboard_gpqa_process_docs(Columns& columns, Rows& rows);
+void llama3_arc_process_docs(Columns& columns, Rows& rows);
+void mutual_process_docs(Columns& columns, Rows& rows);
+void okapi_arc_process_docs(Columns& columns, Rows& rows);
+void okapi_truthfulqa_process_docs(Columns& columns, Rows& rows);
+void record_process_docs(Columns& columns, Rows& rows);
+void truthfulqa_process_docs_gen(Columns& columns, Rows& rows);
+
+// process_docs by the function's name
+void crows_pairs_filter(Columns& columns, Rows& rows, std::string_view path);
+void keep_category(Columns& columns, Rows& rows, std::string_view path);
+void keep_mmmlu_subject(Columns& columns, Rows& rows, std::string_view path);
+void keep_subject(Columns& columns, Rows& rows, std::string_view path);
+void keep_subtask(Columns& columns, Rows& rows, std::string_view path);
+
+// Fields of a document
+Json copa_doc_to_choice(const Json& document);
+Json copa_doc_to_target(const Json& document);
+Json copa_doc_to_text(const Json& document);
+Json coqa_doc_to_target(const Json& document);
+Json coqa_doc_to_text(const Json& document);
+Json crows_pairs_doc_to_choice(const Json& document);
+Json leaderboard_mmlu_pro_doc_to_choice(const Json& document);
+Json leaderboard_mmlu_pro_doc_to_text(const Json& document);
+Json llama3_mmlu_pro_fewshot_to_text(const Json& document);
+Json logiqa2_doc_to_text(const Json& document);
+Json logiqa_doc_to_target(const Json& document);
+Json logiqa_doc_to_text(const Json& document);
+Json mathqa_doc_to_choice(const Json& document);
+Json medmcqa_doc_to_text(const Json& document);
+Json medqa_doc_to_target(const Json& document);
+Json medqa_doc_to_text(const Json& document);
+Json mmlu_pro_doc_to_text(const Json& document);
+Json mmlu_pro_fewshot_to_target(const Json& document);
+Json mnli_doc_to_text(const Json& document);
+Json musr_doc_to_choice(const Json& document);
+Json musr_doc_to_text(const Json& document);
+Json paloma_doc_to_target(const Json& document);
+Json pubmedqa_doc_to_text(const Json& document);
+Json qa4mre_doc_to_target(const Json& document);
+Json race_doc_to_choice(const Json& document);
+Json race_doc_to_target(const Json& document);
+Json race_doc_to_text(const Json& document);
+Json record_doc_to_choice(const Json& document);
+Json record_doc_to_target(const Json& document);
+Json record_doc_to_text(const Json& document);
+Json toxigen_doc_to_target(const Json& document);
+Json webqs_doc_to_choice(const Json& document);
+Json webqs_doc_to_target(const Json& document);
+Json wikitext_detokenizer(const Json& document);
+Json winogrande_doc_to_choice(const Json& document);
+Json winogrande_doc_to_target(const Json& document);
+Json winogrande_doc_to_text(const Json& document);
+Json wsc_doc_to_text(const Json& document);
+Json xcopa_doc_to_choice(const Json& document);
+
+// Fields by the function's name or folder
+Json mmlu_prox_doc_to_text(const Json& document, std::string_view path);
+Json mmlu_prox_fewshot_to_text(const Json& document, std::string_view path);
+Json xcopa_doc_to_text(const Json& document, std::string_view path);
+
+// process_results
+MetricValues agieval_process_results(const Json& document, const Responses& responses);
+MetricValues agieval_process_results_mcqa(const Json& document, const Responses& responses);
+MetricValues coqa_process_results(const Json& document, const Responses& responses);
+MetricValues crows_pairs_process_results(const Json& document, const Responses& responses);
+MetricValues drop_process_results(const Json& document, const Responses& responses);
+MetricValues hendrycks_math_process_results(const Json& document, const Responses& responses);
+MetricValues mutual_process_results(const Json& document, const Responses& responses);
+MetricValues record_process_results(const Json& document, const Responses& responses);
+MetricValues truthfulqa_process_results_mc2(const Json& document, const Responses& responses);
+MetricValues wikitext_process_results(const Json& document, const Responses& responses);
+
+// Aggregations
+double cb_multi_f1(const std::vector<Json>& values);
+double macro_f1(const std::vector<Json>& values);
+double micro_f1(const std::vector<Json>& values);
+double weighted_f1(const std::vector<Json>& values);
 
 }  // namespace evalmpi::task::native

@@ -1,0 +1,59 @@
+// F1 over any number of classes, as scikit-learn averages it. Values are [gold, prediction].
+
+#include <map>
+
+#include "../aggregations.h"
+#include "evalmpi/base/error.h"
+#include "evalmpi/text/python.h"
+#include "twins.h"
+
+namespace evalmpi::task::native {
+namespace {
+
+struct ClassCounts {
+  double golds = 0;
+  double predictions = 0;
+  double hits = 0;
+
+  double f1() const { return golds + predictions == 0 ? 0 : 2 * hits / (golds + predictions); }
+};
+
+// By class, in the order of the classes.
+std::map<Json, ClassCounts> count_classes(const std::vector<Json>& values) {
+  std::map<Json, ClassCounts> counts;
+  for (const Json& value : values) {
+    if (!value.is_array() || value.size() != 2 || value[0].is_structured() || value[1].is_structured()) {
+      fail(ExitCode::kBadInput, "the F1 of classes cannot take the value {}", text::python::repr(value));
+    }
+    counts[value[0]].golds += 1;
+    counts[value[1]].predictions += 1;
+    if (value[0] == value[1]) counts[value[0]].hits += 1;
+  }
+  return counts;
+}
+
+}  // namespace
+
+double macro_f1(const std::vector<Json>& values) {
+  std::vector<double> scores;
+  for (const auto& [label, counts] : count_classes(values)) scores.push_back(counts.f1());
+  return pairwise_sum(scores.data(), scores.size()) / static_cast<double>(scores.size());
+}
+
+double micro_f1(const std::vector<Json>& values) {
+  ClassCounts all;
+  for (const auto& [label, counts] : count_classes(values)) {
+    all.golds += counts.golds;
+    all.predictions += counts.predictions;
+    all.hits += counts.hits;
+  }
+  return all.f1();
+}
+
+double weighted_f1(const std::vector<Json>& values) {
+  std::vector<double> scores;
+  for (const auto& [label, counts] : count_classes(values)) scores.push_back(counts.f1() * counts.golds);
+  return pairwise_sum(scores.data(), scores.size()) / static_cast<double>(values.size());
+}
+
+}  // namespace evalmpi::task::native
