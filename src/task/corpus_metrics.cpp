@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "evalmpi/text/python.h"
+#include "evalmpi/text/regex.h"
 #include "translation_edits.h"
 
 namespace evalmpi::task {
@@ -97,17 +98,32 @@ void count_ngrams(const Pieces& pieces, size_t order, Counts& counts) {
   }
 }
 
-Pieces words_13a(std::string_view sentence) {
+std::string tokenize_international(std::string_view line) {
+  const auto compile = [](const char* pattern) {
+    return text::Regex::compile(pattern, "intl tokens", text::RegexDialect::kOniguruma);
+  };
+  static const text::Regex kAfterOther = compile("(\\P{N})(\\p{P})");
+  static const text::Regex kBeforeOther = compile("(\\p{P})(\\P{N})");
+  static const text::Regex kSymbol = compile("(\\p{S})");
+  std::string text = kAfterOther.replace_all(line, "\\1 \\2 ");
+  text = kBeforeOther.replace_all(text, " \\1 \\2");
+  return kSymbol.replace_all(text, " \\1 ");
+}
+
+using Tokenize = std::string (*)(std::string_view line);
+
+Pieces tokens_of(std::string_view sentence, Tokenize tokenize) {
   Pieces words;
-  for (const std::string& word : py::split(tokenize_13a(py::rstrip(sentence)))) append_piece(words, word, " ");
+  for (const std::string& word : py::split(tokenize(py::rstrip(sentence)))) append_piece(words, word, " ");
   return words;
 }
 
 // {hypothesis length, closest reference length, matches of orders 1 to 4, n-grams of orders 1 to 4}
-Statistics bleu_statistics(std::string_view hypothesis, const std::vector<std::string>& references) {
-  const Pieces words = words_13a(hypothesis);
+Statistics bleu_statistics_of(std::string_view hypothesis, const std::vector<std::string>& references,
+                              Tokenize tokenize) {
+  const Pieces words = tokens_of(hypothesis, tokenize);
   std::vector<Pieces> reference_words;
-  for (const std::string& reference : references) reference_words.push_back(words_13a(reference));
+  for (const std::string& reference : references) reference_words.push_back(tokens_of(reference, tokenize));
   int64_t closest = -1;
   int64_t closest_distance = -1;
   const auto length = static_cast<int64_t>(words.size());
@@ -140,6 +156,10 @@ Statistics bleu_statistics(std::string_view hypothesis, const std::vector<std::s
     statistics[1 + kBleuOrder + order] = static_cast<double>(total);
   }
   return statistics;
+}
+
+Statistics bleu_statistics(std::string_view hypothesis, const std::vector<std::string>& references) {
+  return bleu_statistics_of(hypothesis, references, tokenize_13a);
 }
 
 double bleu_score(const Statistics& sum) {
@@ -303,6 +323,10 @@ std::string tokenize_13a(std::string_view line) {
     text = py::replace(text, "&gt;", ">");
   }
   return py::join(py::split(split_punctuation(" " + text + " ")), " ");
+}
+
+double international_bleu(std::string_view hypothesis, std::string_view reference) {
+  return bleu_score(bleu_statistics_of(hypothesis, {std::string(reference)}, tokenize_international));
 }
 
 const CorpusMetric* find_corpus_metric(std::string_view name) {

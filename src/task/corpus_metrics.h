@@ -26,6 +26,10 @@ struct CorpusMetric {
 // bleu, chrf, chrf++, ter; nothing for other names.
 const CorpusMetric* find_corpus_metric(std::string_view name);
 
+// The BLEU of one sentence against one reference with sacrebleu's tokens "intl": punctuation apart from what is no
+// number beside it, symbols alone.
+double international_bleu(std::string_view hypothesis, std::string_view reference);
+
 // sacrebleu's 13a tokens of a line, joined by single spaces. For tests.
 std::string tokenize_13a(std::string_view line);
 

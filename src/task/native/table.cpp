@@ -74,6 +74,8 @@ const NativeFunction kFunctions[] = {
     {"super_glue/record/util.process_results", record_process_results},
     {"super_glue/wsc/preprocess_wsc.default_doc_to_text", wsc_doc_to_text},
     {"toxigen/utils.doc_to_target", toxigen_doc_to_target},
+    {"truthfulqa/utils.process_docs_gen", truthfulqa_process_docs_gen},
+    {"truthfulqa/utils.process_results_gen", truthfulqa_process_results_gen},
     {"truthfulqa/utils.process_results_mc2", truthfulqa_process_results_mc2},
     {"webqs/utils.doc_to_choice", webqs_doc_to_choice},
     {"webqs/utils.doc_to_target", webqs_doc_to_target},

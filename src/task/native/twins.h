@@ -95,6 +95,7 @@ MetricValues hendrycks_math_process_results(const Json& document, const Response
 MetricValues mutual_process_results(const Json& document, const Responses& responses);
 MetricValues record_process_results(const Json& document, const Responses& responses);
 MetricValues truthfulqa_process_results_mc2(const Json& document, const Responses& responses);
+MetricValues truthfulqa_process_results_gen(const Json& document, const Responses& responses);
 MetricValues wikitext_process_results(const Json& document, const Responses& responses);
 
 // Aggregations
