@@ -14,10 +14,10 @@ struct Label {
 };
 
 // In the order in which the harness replaces them.
-constexpr Label kLabels[] = {{"person", "PER"},    {"location", "LOC"}, {"organization", "ORG"}, {"counties", "LOC"},
-                             {"places", "LOC"},    {"people", "PER"},   {"persons", "PER"},      {"company", "ORG"},
-                             {"country", "LOC"},   {"continent", "LOC"}, {"time", "DATE"},       {"date", "DATE"},
-                             {"per", "PER"},       {"loc", "LOC"},      {"org", "ORG"}};
+constexpr Label kLabels[] = {{"person", "PER"},  {"location", "LOC"},  {"organization", "ORG"}, {"counties", "LOC"},
+                             {"places", "LOC"},  {"people", "PER"},    {"persons", "PER"},      {"company", "ORG"},
+                             {"country", "LOC"}, {"continent", "LOC"}, {"time", "DATE"},        {"date", "DATE"},
+                             {"per", "PER"},     {"loc", "LOC"},       {"org", "ORG"}};
 
 std::string short_labels(std::string text) {
   static const std::vector<text::Regex> kPatterns = [] {
@@ -43,8 +43,7 @@ Json part_of_speech_tags(const std::string& text) {
 }
 
 std::string format_spans(const std::string& text) {
-  static const text::Regex kEntities =
-      text::Regex::compile("\\b(PER|LOC|ORG|DATE):\\s*([^$]+)", "format_span");
+  static const text::Regex kEntities = text::Regex::compile("\\b(PER|LOC|ORG|DATE):\\s*([^$]+)", "format_span");
   const std::string labelled = py::strip(py::replace(short_labels(py::lower(py::lower(text))), "\n", "$"));
   std::vector<std::string> spans;
   for (const text::RegexMatch& match : kEntities.find_all(labelled)) {

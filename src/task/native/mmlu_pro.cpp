@@ -12,19 +12,24 @@ namespace py = text::python;
 
 constexpr std::string_view kThinking = "A: Let's think step by step.";
 constexpr size_t kMaxOptions = 10;
+constexpr size_t kMaxOptionsPlus = 16;
 
 std::string letter(size_t i) { return std::string(1, static_cast<char>('A' + i)); }
 
-}  // namespace
-
-Json mmlu_pro_doc_to_text(const Json& document) {
+std::string question_with_options(const Json& document, size_t max_options) {
   std::string prompt = "Question:\n" + text_of(document, "question") + "\nOptions:\n";
   const std::vector<std::string> options = texts_of(document, "options");
-  for (size_t i = 0; i < options.size() && i < kMaxOptions; ++i) {
+  for (size_t i = 0; i < options.size() && i < max_options; ++i) {
     prompt += letter(i) + ". " + py::strip(options[i]) + "\n";
   }
   return prompt + "Answer: Let's think step by step.";
 }
+
+}  // namespace
+
+Json mmlu_pro_doc_to_text(const Json& document) { return question_with_options(document, kMaxOptions); }
+
+Json mmlu_pro_plus_doc_to_text(const Json& document) { return question_with_options(document, kMaxOptionsPlus); }
 
 Json mmlu_pro_fewshot_to_target(const Json& document) {
   return py::replace(text_of(document, "cot_content"), std::string(kThinking) + " ", "");

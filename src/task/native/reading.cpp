@@ -1,38 +1,18 @@
 // Reading comprehension: RACE, ReCoRD, CoQA, MuTual, and the answers' overlap by SQuAD's rules.
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "columns.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
-#include "text_cleaning.h"
+#include "squad_scores.h"
 #include "twins.h"
 
 namespace evalmpi::task::native {
 namespace {
 
 namespace py = text::python;
-
-// squad_metrics.compute_exact and compute_f1.
-double exact_score(std::string_view gold, std::string_view prediction) {
-  return normalise_answer(gold) == normalise_answer(prediction) ? 1 : 0;
-}
-
-double f1_score(std::string_view gold, std::string_view prediction) {
-  const std::vector<std::string> gold_words = py::split(normalise_answer(gold));
-  const std::vector<std::string> words = py::split(normalise_answer(prediction));
-  if (gold_words.empty() || words.empty()) return gold_words == words ? 1 : 0;
-  std::map<std::string, int64_t> counts;
-  for (const std::string& word : gold_words) ++counts[word];
-  int64_t common = 0;
-  for (const std::string& word : words) common += counts[word]-- > 0 ? 1 : 0;
-  if (common == 0) return 0;
-  const double precision = 1.0 * static_cast<double>(common) / static_cast<double>(words.size());
-  const double recall = 1.0 * static_cast<double>(common) / static_cast<double>(gold_words.size());
-  return (2 * precision * recall) / (precision + recall);
-}
 
 Json race_problems(const Json& document) {
   const std::optional<Json> problems = py::parse_literal(text_of(document, "problems"));
@@ -118,8 +98,8 @@ MetricValues record_process_results(const Json& document, const std::vector<Json
   double f1 = 0;
   double exact = 0;
   for (const std::string& answer : texts_of(document, "answers")) {
-    f1 = std::max(f1, f1_score(entities[best], answer));
-    exact = std::max(exact, exact_score(entities[best], answer));
+    f1 = std::max(f1, squad_f1(entities[best], answer));
+    exact = std::max(exact, squad_exact(entities[best], answer));
   }
   return {{"f1", f1}, {"em", exact}};
 }
@@ -165,8 +145,8 @@ MetricValues coqa_process_results(const Json& document, const std::vector<Json>&
     double best_exact = 0;
     for (size_t i = 0; i < golds.size(); ++i) {
       if (i == left_out && golds.size() > 1) continue;
-      best_exact = std::max(best_exact, exact_score(golds[i], prediction));
-      best_f1 = std::max(best_f1, f1_score(golds[i], prediction));
+      best_exact = std::max(best_exact, squad_exact(golds[i], prediction));
+      best_f1 = std::max(best_f1, squad_f1(golds[i], prediction));
     }
     exact += best_exact;
     f1 += best_f1;

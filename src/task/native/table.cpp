@@ -1,3 +1,4 @@
+#include "../native_functions.h"
 #include "twins.h"
 
 namespace evalmpi::task {
@@ -26,6 +27,8 @@ const NativeFunction kFunctions[] = {
     {"gpqa/n_shot/utils.process_docs", gpqa_process_docs},
     {"gpqa/zeroshot/utils.process_docs", gpqa_process_docs},
     {"gpqa/*/utils.process_docs", gpqa_generative_process_docs},
+    {"darijahellaswag/utils.process_docs", plain_hellaswag_process_docs},
+    {"egyhellaswag/utils.process_docs", plain_hellaswag_process_docs},
     {"hellaswag/utils.process_docs", hellaswag_process_docs},
     {"hendrycks_math/utils.process_docs", hendrycks_math_process_docs},
     {"hendrycks_math/utils.process_results", hendrycks_math_process_results},
@@ -41,6 +44,10 @@ const NativeFunction kFunctions[] = {
     {"medqa/preprocess_medqa.doc_to_text", medqa_doc_to_text},
     {"leaderboard/mmlu_pro/utils.doc_to_choice", leaderboard_mmlu_pro_doc_to_choice},
     {"leaderboard/mmlu_pro/utils.doc_to_text", leaderboard_mmlu_pro_doc_to_text},
+    {"mmlu-pro-plus/utils.doc_to_text", mmlu_pro_plus_doc_to_text},
+    {"mmlu-pro-plus/utils.fewshot_to_target", mmlu_pro_fewshot_to_target},
+    {"mmlu-pro-plus/utils.fewshot_to_text", mmlu_pro_plus_doc_to_text},
+    {"mmlu-pro-plus/utils.process_*", keep_category},
     {"mmlu_pro/utils.doc_to_text", mmlu_pro_doc_to_text},
     {"mmlu_pro/utils.fewshot_to_target", mmlu_pro_fewshot_to_target},
     {"mmlu_pro/utils.fewshot_to_text", mmlu_pro_doc_to_text},
@@ -84,8 +91,10 @@ const NativeFunction kFunctions[] = {
     {"winogrande/preprocess_winogrande.doc_to_choice", winogrande_doc_to_choice},
     {"winogrande/preprocess_winogrande.doc_to_target", winogrande_doc_to_target},
     {"winogrande/preprocess_winogrande.doc_to_text", winogrande_doc_to_text},
+    {"wsc273/utils.process_doc", wsc273_process_doc},
     {"xcopa/utils.doc_to_choice", xcopa_doc_to_choice},
     {"xcopa/utils.doc_to_text_*", xcopa_doc_to_text},
+    {"xquad/utils.process_results_qa", xquad_process_results},
     {"xwinograd/utils.doc_to_choice", winogrande_doc_to_choice},
     {"xwinograd/utils.doc_to_target", winogrande_doc_to_target},
     {"xwinograd/utils.doc_to_text", winogrande_doc_to_text},

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "../native_functions.h"
 #include "evalmpi/base/json.h"
+#include "evalmpi/task/metric.h"
 
 namespace evalmpi::task::native {
 
@@ -27,10 +27,12 @@ void hendrycks_math_process_docs(Columns& columns, Rows& rows);
 void leaderboard_gpqa_process_docs(Columns& columns, Rows& rows);
 void llama3_arc_process_docs(Columns& columns, Rows& rows);
 void mutual_process_docs(Columns& columns, Rows& rows);
+void plain_hellaswag_process_docs(Columns& columns, Rows& rows);
 void okapi_arc_process_docs(Columns& columns, Rows& rows);
 void okapi_truthfulqa_process_docs(Columns& columns, Rows& rows);
 void record_process_docs(Columns& columns, Rows& rows);
 void truthfulqa_process_docs_gen(Columns& columns, Rows& rows);
+void wsc273_process_doc(Columns& columns, Rows& rows);
 
 // process_docs by the function's name
 void crows_pairs_filter(Columns& columns, Rows& rows, std::string_view path);
@@ -57,6 +59,7 @@ Json medmcqa_doc_to_text(const Json& document);
 Json medqa_doc_to_target(const Json& document);
 Json medqa_doc_to_text(const Json& document);
 Json mmlu_pro_doc_to_text(const Json& document);
+Json mmlu_pro_plus_doc_to_text(const Json& document);
 Json mmlu_pro_fewshot_to_target(const Json& document);
 Json mnli_doc_to_text(const Json& document);
 Json musr_doc_to_choice(const Json& document);
@@ -97,6 +100,7 @@ MetricValues record_process_results(const Json& document, const Responses& respo
 MetricValues truthfulqa_process_results_mc2(const Json& document, const Responses& responses);
 MetricValues truthfulqa_process_results_gen(const Json& document, const Responses& responses);
 MetricValues wikitext_process_results(const Json& document, const Responses& responses);
+MetricValues xquad_process_results(const Json& document, const Responses& responses);
 
 // Aggregations
 double cb_multi_f1(const std::vector<Json>& values);
