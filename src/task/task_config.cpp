@@ -204,7 +204,7 @@ std::vector<MetricConfig> read_metrics(const Reader& reader, OutputType type) {
   if (list.is_null()) {
     for (const std::string& name : default_metrics(type)) {
       const MetricDefaults defaults = *metric_defaults(name);
-      metrics.push_back({name, defaults.aggregation, nullptr, defaults.higher_is_better, Json::object()});
+      metrics.push_back({name, defaults.aggregation, defaults.higher_is_better, Json::object()});
     }
     return metrics;
   }

@@ -37,10 +37,10 @@ struct FewshotConfig {
 struct MetricConfig {
   std::string name;
   std::string aggregation;  // "mean", "perplexity", ... (aggregate.h)
-  // The task's own aggregation, which has no standard error; then `aggregation` is its name.
-  double (*own_aggregation)(const std::vector<Json>& values) = nullptr;
   bool higher_is_better = true;
   Json kwargs = Json::object();  // the entry's other keys: regexes_to_ignore, ignore_case, ...
+  // The task's own aggregation, which has no standard error; then `aggregation` is its name.
+  double (*own_aggregation)(const std::vector<Json>& values) = nullptr;
 };
 
 struct FilterStep {

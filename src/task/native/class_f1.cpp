@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "../aggregations.h"
+#include "aggregations.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
 #include "twins.h"

@@ -5,7 +5,7 @@
 #include <limits>
 #include <set>
 
-#include "../aggregations.h"
+#include "aggregations.h"
 #include "columns.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"

@@ -1,4 +1,4 @@
-#include "../native_functions.h"
+#include "native_functions.h"
 #include "twins.h"
 
 namespace evalmpi::task {

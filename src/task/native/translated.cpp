@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../aggregations.h"
+#include "aggregations.h"
 #include "columns.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/python_random.h"

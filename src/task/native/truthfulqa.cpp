@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../aggregations.h"
-#include "../corpus_metrics.h"
-#include "../rouge.h"
+#include "aggregations.h"
 #include "columns.h"
+#include "corpus_metrics.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
+#include "rouge.h"
 #include "text_cleaning.h"
 #include "twins.h"
 
