@@ -62,7 +62,7 @@ TEST(EncodeRolling, predicts_every_token_once_with_full_windows) {
   const std::vector<int32_t> tokens = demo_tokenizer().encode("one two three four five six seven eight nine ten", true);
   const auto n_tokens = static_cast<int64_t>(tokens.size());
   ASSERT_GE(n_tokens, 10);
-  const PromptEncoder encoder(demo_tokenizer(), 4, 4);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 4, 4);
   const std::vector<EncodedPair> windows = encoder.encode_rolling("one two three four five six seven eight nine ten");
   ASSERT_EQ(windows.size(), static_cast<size_t>((n_tokens + 3) / 4));
   std::vector<int32_t> predicted;
@@ -80,7 +80,7 @@ TEST(EncodeRolling, predicts_every_token_once_with_full_windows) {
 }
 
 TEST(EncodeRolling, a_short_text_is_one_window) {
-  const PromptEncoder encoder(demo_tokenizer(), 512, 512);
+  const PromptEncoder encoder(demo_tokenizer(), {}, 512, 512);
   const std::vector<EncodedPair> windows = encoder.encode_rolling("one two");
   ASSERT_EQ(windows.size(), 1u);
   EXPECT_EQ(windows[0].tokens.size(), static_cast<size_t>(windows[0].targets) + 1);
