@@ -80,11 +80,11 @@ class BadInput(support.JobTest):
             file.write('{"tavi": \n')
         self.evaluate_badly(65, ["tavi_test.jsonl", "201"], include=include)
         with open(os.path.join(include, "csv.yaml"), "w", encoding="utf-8") as file:
-            file.write("task: short_row\ndataset_path: csv\ndataset_kwargs: {data_files: {test: rows.csv}}\ntest_split: test\n"
+            file.write("task: long_row\ndataset_path: csv\ndataset_kwargs: {data_files: {test: rows.csv}}\ntest_split: test\n"
                        "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_target: a\ndoc_to_choice: [a, b]\n")
         with open(os.path.join(include, "rows.csv"), "w", encoding="utf-8") as file:
-            file.write("q,a\nwhat,0\nshort\n")
-        self.evaluate_badly(65, ["rows.csv", "3"], tasks="short_row", include=include)
+            file.write("q,a\nwhat,0\nlong,1,2\n")
+        self.evaluate_badly(65, ["rows.csv", "3"], tasks="long_row", include=include)
 
     def test_model_folder(self):
         self.evaluate_badly(66, ["none"], model=self.path("none"))
