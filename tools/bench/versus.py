@@ -78,7 +78,7 @@ def case_arguments(args, case, limit):
     return argparse.Namespace(
         model=args.model, tasks=case.tasks, num_fewshot=case.num_fewshot, limit=limit, data_root=args.data_root,
         include_path=include, gen_kwargs=case.gen_kwargs, evalmpi=programs.evalmpi(args.build), launch="",
-        evalmpi_args=args.evalmpi_args)
+        evalmpi_args=args.evalmpi_args, apply_chat_template=False, fewshot_as_multiturn=None, system_instruction=None)
 
 
 def run_evalmpi(case_args, folder):
