@@ -388,9 +388,9 @@ Report compare(const std::string& a, const std::string& b, const CompareOptions&
 ExitCode compare_command(const Invocation& invocation) {
   CompareOptions options;
   std::vector<Field> fields = fields_of(options);
-  const auto folders = read_two_folders("compare", invocation.arguments, kHelp, "A and B", fields);
+  const auto folders = read_folders("compare", invocation.arguments, kHelp, {"A", "B"}, fields);
   if (!folders) return ExitCode::kComplete;
-  Report report = compare(folders->first, folders->second, options);
+  Report report = compare((*folders)[0], (*folders)[1], options);
   report.json["differs"] = report.differs;
   if (options.json) {
     fmt::print("{}\n", report.json.dump(2));

@@ -65,15 +65,15 @@ ExitCode convert_command(const Invocation& invocation) {
       text_field("adapter", "DIR", adapter,
                  "LoRA adapter to merge into the weights: a folder as PEFT saves it, or the id of one in the hub cache.",
                  Affects::kNumbers)};
-  const auto folders = read_two_folders("convert", invocation.arguments, kHelp, "IN and OUT", fields);
+  const auto folders = read_folders("convert", invocation.arguments, kHelp, {"IN", "OUT"}, fields);
   if (!folders) return ExitCode::kComplete;
   model::ConvertOptions options;
   options.dtype = dtype_of(dtype);
   options.max_shard_bytes = model::parse_size_bytes(shard_size);
   options.names = names_of(names);
   if (!adapter.empty()) options.adapter = model::resolve_model_folder(adapter);
-  const std::string& output = folders->second;
-  print_report(output, model::convert_model(model::resolve_model_folder(folders->first), output, options));
+  const std::string& output = (*folders)[1];
+  print_report(output, model::convert_model(model::resolve_model_folder((*folders)[0]), output, options));
   return ExitCode::kComplete;
 }
 

@@ -4,7 +4,6 @@
 
 #include "commands.h"
 #include "evalmpi/base/log.h"
-#include "evalmpi/comm/launch.h"
 #include "evalmpi/eval/inspect.h"
 #include "option_parser.h"
 
@@ -34,19 +33,9 @@ format that is not supported, or a tensor that is missing or has another shape o
 ExitCode inspect_command(const Invocation& invocation) {
   eval::InspectOptions options;
   std::vector<Field> fields = eval::fields(options);
-  const CommandLine command_line = parse_command_line(invocation.arguments, fields);
-  // Under a launcher all ranks come to the same words.
-  if (!comm::speaks_before_init(comm::process_environment())) return ExitCode::kComplete;
-  if (command_line.wants_help) {
-    fmt::print("{}{}", kHelp, describe(fields));
-    return ExitCode::kComplete;
-  }
-  if (command_line.positionals.size() != 1) {
-    fail(ExitCode::kUsage, "inspect takes one model, a folder or a hub id, and got {}; see evalmpi inspect --help",
-         command_line.positionals.size());
-  }
-  options.model = command_line.positionals.front();
-  apply({}, command_line.values, fields);
+  const auto models = read_folders("inspect", invocation.arguments, kHelp, {"MODEL"}, fields);
+  if (!models) return ExitCode::kComplete;
+  options.model = models->front();
   const eval::Inspection inspection = eval::inspect(options);
   if (options.json) {
     fmt::print("{}\n", inspection.facts.dump(2, ' ', false, Json::error_handler_t::replace));

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "commands.h"
-#include "evalmpi/comm/launch.h"
 #include "evalmpi/eval/score.h"
 #include "option_parser.h"
 
@@ -25,18 +24,9 @@ Prints the table. With -o, new samples and results files are written too.
 ExitCode score_command(const Invocation& invocation) {
   eval::ScoreOptions options;
   std::vector<Field> fields = eval::fields(options);
-  const CommandLine command_line = parse_command_line(invocation.arguments, fields);
-  // Under a launcher all ranks would come to the same words.
-  if (!comm::speaks_before_init(comm::process_environment())) return ExitCode::kComplete;
-  if (command_line.wants_help) {
-    fmt::print("{}{}", kHelp, describe(fields));
-    return ExitCode::kComplete;
-  }
-  if (command_line.positionals.size() != 1) {
-    fail(ExitCode::kUsage, "score takes one folder with samples, and got {}; see evalmpi score --help", command_line.positionals.size());
-  }
-  options.directory = command_line.positionals.front();
-  apply({}, command_line.values, fields);
+  const auto folders = read_folders("score", invocation.arguments, kHelp, {"DIR"}, fields);
+  if (!folders) return ExitCode::kComplete;
+  options.directory = folders->front();
   fmt::print("{}", eval::score(options));
   return ExitCode::kComplete;
 }

@@ -1,5 +1,6 @@
 #include "option_parser.h"
 
+#include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "evalmpi/comm/launch.h"
 #include "evalmpi/task/task_index.h"
 
 namespace evalmpi::cli {
@@ -195,21 +197,22 @@ void apply(const Values& job, const Values& command_line, std::vector<Field>& fi
   }
 }
 
-std::optional<std::pair<std::string, std::string>> read_two_folders(const std::string& command,
-                                                                    const std::vector<std::string>& arguments,
-                                                                    const char* usage, const char* names,
-                                                                    std::vector<Field>& fields) {
+std::optional<std::vector<std::string>> read_folders(const std::string& command, const std::vector<std::string>& arguments,
+                                                     const char* usage, const std::vector<std::string>& names,
+                                                     std::vector<Field>& fields) {
   const CommandLine command_line = parse_command_line(arguments, fields);
+  // Under a launcher all ranks would come to the same words.
+  if (!comm::speaks_before_init(comm::process_environment())) return std::nullopt;
   if (command_line.wants_help) {
     fmt::print("{}{}", usage, describe(fields));
     return std::nullopt;
   }
   apply({}, command_line.values, fields);
-  const std::vector<std::string>& folders = command_line.positionals;
-  if (folders.size() != 2) {
-    fail(ExitCode::kUsage, "{} takes two folders, {} ({} given); see evalmpi {} --help", command, names, folders.size(), command);
+  if (command_line.positionals.size() != names.size()) {
+    fail(ExitCode::kUsage, "{} takes {} ({} given); see evalmpi {} --help", command, fmt::join(names, " and "),
+         command_line.positionals.size(), command);
   }
-  return std::pair(folders[0], folders[1]);
+  return command_line.positionals;
 }
 
 std::string describe(const std::vector<Field>& fields) {

@@ -34,12 +34,12 @@ Values read_job_file(const std::filesystem::path& file, const std::vector<Field>
 // Sets the fields: the command line's values before the job file's. FAILS: kUsage as Field::set.
 void apply(const Values& job, const Values& command_line, std::vector<Field>& fields);
 
-// For a command of two folders: their names, after `fields` are set; nullopt when help was printed (usage, then options).
-// FAILS: kUsage as the two above, and for another number of names, which `names` calls: "IN and OUT".
-std::optional<std::pair<std::string, std::string>> read_two_folders(const std::string& command,
-                                                                    const std::vector<std::string>& arguments,
-                                                                    const char* usage, const char* names,
-                                                                    std::vector<Field>& fields);
+// For a command that takes so many folders as `names` ("IN", "OUT") has: theirs, after `fields` are set. nullopt when
+// nothing is left to do: help was printed (usage, then options), or another process of the launcher does the work.
+// FAILS: kUsage as the two above, and for another number of folders.
+std::optional<std::vector<std::string>> read_folders(const std::string& command, const std::vector<std::string>& arguments,
+                                                     const char* usage, const std::vector<std::string>& names,
+                                                     std::vector<Field>& fields);
 
 // The options for --help, wrapped to 100 columns, in groups by what they affect.
 std::string describe(const std::vector<Field>& fields);

@@ -98,7 +98,7 @@ class Compare(support.JobTest):
         self.assertIn("equal", self.compare(self.path("before"), self.path("before"), code=0).stdout)
 
     def test_usage(self):
-        for arguments, words in [([MODEL], ["two folders", "1 given"]), ([MODEL, MODEL, "--tp", "0"], ["--tp 0"])]:
+        for arguments, words in [([MODEL], ["A and B", "1 given"]), ([MODEL, MODEL, "--tp", "0"], ["--tp 0"])]:
             error = self.compare(*arguments, code=2).stderr
             for word in words:
                 self.assertIn(word, error)
