@@ -209,8 +209,8 @@ std::optional<std::vector<std::string>> read_folders(const std::string& command,
   }
   apply({}, command_line.values, fields);
   if (command_line.positionals.size() != names.size()) {
-    fail(ExitCode::kUsage, "{} takes {} ({} given); see evalmpi {} --help", command, fmt::join(names, " and "),
-         command_line.positionals.size(), command);
+    fail(ExitCode::kUsage, "{} takes {} argument{}, {} ({} given); see evalmpi {} --help", command, names.size(),
+         names.size() > 1 ? "s" : "", fmt::join(names, " and "), command_line.positionals.size(), command);
   }
   return command_line.positionals;
 }

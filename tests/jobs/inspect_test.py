@@ -145,7 +145,7 @@ class Inspect(support.JobTest):
             os.remove(path)
 
     def test_usage(self):
-        self.refuse(["one model"], code=2)
+        self.refuse(["1 argument, MODEL"], code=2)
         self.refuse(["--tp 0"], DEMO, "--tp", "0", code=2)
         self.refuse(["--tp x"], DEMO, "--tp", "2,x", code=2)
         self.refuse(["--tensor", "--tensors"], DEMO, "--tensor", code=2)
