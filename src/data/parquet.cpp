@@ -264,6 +264,9 @@ Table guarded(const std::filesystem::path& file, const std::function<Table()>& r
   }
 }
 
+// The C library's: Arrow's own allocator would keep tens of MB after the last file is read.
+arrow::MemoryPool* memory_pool() { return arrow::system_memory_pool(); }
+
 void append_all(Table& table, arrow::RecordBatchReader& reader, Converter& converter, const std::string& where) {
   for (;;) {
     std::shared_ptr<arrow::RecordBatch> batch;
@@ -278,11 +281,12 @@ void append_all(Table& table, arrow::RecordBatchReader& reader, Converter& conve
 Table read_parquet(const std::filesystem::path& file) {
   return guarded(file, [&] {
     const std::string name = file.string();
-    const auto input = checked(arrow::io::ReadableFile::Open(name), name);
+    const auto input = checked(arrow::io::ReadableFile::Open(name, memory_pool()), name);
     parquet::ArrowReaderProperties properties(false);
     properties.set_batch_size(kBatchRows);
     parquet::arrow::FileReaderBuilder builder;
-    check(builder.Open(input), name);
+    check(builder.Open(input, parquet::ReaderProperties(memory_pool())), name);
+    builder.memory_pool(memory_pool());
     std::unique_ptr<parquet::arrow::FileReader> reader;
     check(builder.properties(properties)->Build(&reader), name);
     std::shared_ptr<arrow::Schema> schema;
@@ -300,18 +304,20 @@ Table read_parquet(const std::filesystem::path& file) {
 Table read_arrow(const std::filesystem::path& file) {
   return guarded(file, [&] {
     const std::string name = file.string();
-    const auto input = checked(arrow::io::ReadableFile::Open(name), name);
+    const auto input = checked(arrow::io::ReadableFile::Open(name, memory_pool()), name);
+    arrow::ipc::IpcReadOptions options = arrow::ipc::IpcReadOptions::Defaults();
+    options.memory_pool = memory_pool();
     // `datasets` writes the stream format; the file format is told by its magic bytes.
     const auto magic = checked(input->Read(6), name);
     check(input->Seek(0), name);
     Converter converter;
     if (magic->ToString() != "ARROW1") {
-      const auto reader = checked(arrow::ipc::RecordBatchStreamReader::Open(input), name);
+      const auto reader = checked(arrow::ipc::RecordBatchStreamReader::Open(input, options), name);
       Table table{columns_of(*reader->schema(), name), {}};
       append_all(table, *reader, converter, name);
       return table;
     }
-    const auto reader = checked(arrow::ipc::RecordBatchFileReader::Open(input), name);
+    const auto reader = checked(arrow::ipc::RecordBatchFileReader::Open(input, options), name);
     Table table{columns_of(*reader->schema(), name), {}};
     for (int i = 0; i < reader->num_record_batches(); ++i) {
       const std::string where = fmt::format("{}: batch {}", name, i);

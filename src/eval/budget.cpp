@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <map>
 
 #include "evalmpi/base/error.h"
@@ -30,15 +31,24 @@ constexpr int64_t kTokenBytes = 4;
 // Slices, messages and the whole are in memory at once while a task's requests are gathered.
 constexpr int64_t kCopiesWhileGathered = 3;
 
+// What lists and objects have allocated when they were filled one by one.
+int64_t grown_capacity(size_t size) { return static_cast<int64_t>(std::bit_ceil(size)); }
+
 int64_t heap_bytes(const Json& value) {
-  constexpr int64_t kNode = 16, kString = 32, kMalloc = 16;
+  constexpr int64_t kNode = 16, kMalloc = 16, kText = sizeof(std::string), kList = 24, kShortText = 15;
+  const auto text_bytes = [](const std::string& text) {
+    const auto size = static_cast<int64_t>(text.size());
+    return kText + (size > kShortText ? size + kMalloc : 0);
+  };
   int64_t bytes = kNode;
-  if (value.is_string()) bytes += kString + kMalloc + static_cast<int64_t>(value.get_ref<const std::string&>().size());
+  if (value.is_string()) bytes += kMalloc + text_bytes(value.get_ref<const std::string&>());
   if (value.is_array()) {
+    bytes += 2 * kMalloc + kList + kNode * (grown_capacity(value.size()) - static_cast<int64_t>(value.size()));
     for (const Json& item : value) bytes += heap_bytes(item);
   }
   if (value.is_object()) {
-    for (const auto& [key, item] : value.items()) bytes += kString + static_cast<int64_t>(key.size()) + heap_bytes(item);
+    bytes += 2 * kMalloc + kList + (kText + kNode) * (grown_capacity(value.size()) - static_cast<int64_t>(value.size()));
+    for (const auto& [key, item] : value.items()) bytes += text_bytes(key) + heap_bytes(item);
   }
   return bytes;
 }
