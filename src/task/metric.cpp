@@ -5,11 +5,13 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
+#include "native/columns.h"
 
 namespace evalmpi::task {
 namespace {
 
 namespace py = text::python;
+using native::argmax;
 
 struct NamedDefaults {
   const char* name;
@@ -38,16 +40,6 @@ constexpr NamedDefaults kMetrics[] = {
 
 // A gold index outside the choices: equal to no prediction.
 constexpr int64_t kNoGold = -100;
-
-// numpy.argmax: the first largest; a NaN is larger than all.
-size_t argmax(const std::vector<double>& values) {
-  size_t best = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (std::isnan(values[i])) return i;
-    if (values[i] > values[best]) best = i;
-  }
-  return best;
-}
 
 // argmax of values / lengths. An empty choice divides by zero, as numpy does.
 size_t argmax_per_length(const std::vector<double>& values, const std::vector<double>& lengths) {

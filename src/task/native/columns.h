@@ -37,7 +37,7 @@ std::vector<double> log_likelihoods(const std::vector<Json>& responses);
 // The one text that the filters left. FAILS also for anything else.
 const std::string& only_text(const std::vector<Json>& responses);
 
-// numpy.argmax.
+// numpy.argmax: the first largest; a NaN is larger than all.
 size_t argmax(const std::vector<double>& values);
 
 }  // namespace evalmpi::task::native
