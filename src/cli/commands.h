@@ -29,6 +29,8 @@ ExitCode convert_command(const Invocation& invocation);
 ExitCode compare_command(const Invocation& invocation);
 ExitCode score_command(const Invocation& invocation);
 ExitCode tasks_command(const Invocation& invocation);
+ExitCode ls_command(const Invocation& invocation);        // tasks list in lm_eval's words
+ExitCode validate_command(const Invocation& invocation);  // tasks validate in lm_eval's words
 
 // `evalmpi` without a command: the job file in EVALMPI_JOB, else the demo that comes with the program.
 ExitCode default_command(const Invocation& invocation);

@@ -87,8 +87,8 @@ constexpr ModelArgument kModelArguments[] = {
     {"load_in_4bit", Meaning::kRefused, kQuantised},
     {"gguf_file", Meaning::kRefused, "GGUF files are not supported"},
     {"lora_local_path", Meaning::kOption, "adapter"},
-    {"enable_thinking", Meaning::kRefused, "say --chat-template-args enable_thinking=.."},
-    {"think_end_token", Meaning::kRefused, "thinking is not supported yet"},
+    {"enable_thinking", Meaning::kOption, "enable-thinking"},
+    {"think_end_token", Meaning::kOption, "think-end-token"},
     {"chat_template_args", Meaning::kOption, "chat-template-args"},
 };
 

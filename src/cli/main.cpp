@@ -29,6 +29,8 @@ constexpr Command kCommands[] = {
     {"compare", "show where two models or two runs differ", evalmpi::cli::compare_command},
     {"score", "score a run's answers again, without a model", evalmpi::cli::score_command},
     {"tasks", "list, show and check tasks", evalmpi::cli::tasks_command},
+    {"ls", "tasks list, as lm_eval spells it", evalmpi::cli::ls_command},
+    {"validate", "tasks validate, as lm_eval spells it", evalmpi::cli::validate_command},
 };
 
 void print_help() {

@@ -16,11 +16,12 @@ struct TasksOptions {
   std::optional<int> num_fewshot;
   int row = 0;
   std::string report;
+  std::string kind = "any";
   bool json = false;
 };
 
 ExitCode list_tasks(const std::vector<std::string>& patterns, const TasksOptions& options);
 ExitCode show_tasks(const std::vector<std::string>& names, const TasksOptions& options);
-ExitCode validate_tasks(const std::vector<std::string>& paths, const TasksOptions& options);
+ExitCode validate_tasks(const std::vector<std::string>& names, const TasksOptions& options);
 
 }  // namespace evalmpi::cli

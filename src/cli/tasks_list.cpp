@@ -82,6 +82,33 @@ Json as_json(const task::IndexEntry& entry, const Details& details) {
   return json;
 }
 
+// Whether --kind asks for an entry of this kind: any, tasks, groups or tags.
+bool is_wanted(task::EntryKind kind, const std::string& wanted) {
+  if (wanted == "tasks") return kind == task::EntryKind::kTask || kind == task::EntryKind::kPythonTask;
+  return wanted == "any" || wanted == kind_name(kind) + std::string("s");
+}
+
+// The entry's own line of the survey; of a tag those of its tasks.
+std::vector<task::TaskSupport> examine_name(const task::TaskIndex& index, const std::string& name) {
+  const auto found = index.entries().find(name);
+  if (found == index.entries().end()) {
+    const std::vector<std::string> nearest = index.nearest(name);
+    fail(ExitCode::kMissingInput, "{}: no such file, folder or task{}", name,
+         nearest.empty() ? "" : fmt::format("; did you mean {}?", fmt::join(nearest, ", ")));
+  }
+  std::vector<task::TaskSupport> tasks;
+  if (found->second.kind == task::EntryKind::kTag) {
+    for (const std::string& member : found->second.members) {
+      for (task::TaskSupport& task : examine_name(index, member)) tasks.push_back(std::move(task));
+    }
+    return tasks;
+  }
+  for (task::TaskSupport& task : task::examine_file(index, found->second.file)) {
+    if (task.name == name) tasks.push_back(std::move(task));
+  }
+  return tasks;
+}
+
 bool is_below(const fs::path& file, const fs::path& folder) {
   const fs::path relative = file.lexically_relative(folder);
   return !relative.empty() && *relative.begin() != "..";
@@ -133,7 +160,7 @@ ExitCode list_tasks(const std::vector<std::string>& patterns, const TasksOptions
   const task::TaskIndex index = task::TaskIndex::scan(roots_of(options));
   Json all = Json::array();
   for (const auto& [name, entry] : index.entries()) {
-    if (!matches(name, patterns)) continue;
+    if (!is_wanted(entry.kind, options.kind) || !matches(name, patterns)) continue;
     const Details details = details_of(entry);
     if (options.json) {
       all.push_back(as_json(entry, details));
@@ -147,23 +174,22 @@ ExitCode list_tasks(const std::vector<std::string>& patterns, const TasksOptions
   return ExitCode::kComplete;
 }
 
-ExitCode validate_tasks(const std::vector<std::string>& paths, const TasksOptions& options) {
-  if (paths.empty()) fail(ExitCode::kUsage, "tasks validate: name a task file or a folder of them");
+ExitCode validate_tasks(const std::vector<std::string>& names, const TasksOptions& options) {
+  if (names.empty()) fail(ExitCode::kUsage, "tasks validate: name tasks, task files or a folder of them");
   std::vector<fs::path> roots = roots_of(options);
-  std::vector<fs::path> places;
-  for (const std::string& path : paths) {
-    const fs::path place = fs::absolute(path).lexically_normal();
-    if (!fs::exists(place)) fail(ExitCode::kMissingInput, "{}: no such file or folder", path);
-    if (fs::is_directory(place)) roots.push_back(place);
-    places.push_back(place);
+  for (const std::string& name : names) {
+    if (fs::is_directory(name)) roots.push_back(fs::absolute(name).lexically_normal());
   }
   const task::TaskIndex index = task::TaskIndex::scan(roots);
   std::vector<task::TaskSupport> tasks;
   bool has_folder = false;
-  for (const fs::path& place : places) {
+  for (const std::string& name : names) {
+    const fs::path place = fs::absolute(name).lexically_normal();
     const bool is_folder = fs::is_directory(place);
     has_folder = has_folder || is_folder;
-    std::vector<task::TaskSupport> found = is_folder ? task::survey(index) : task::examine_file(index, place);
+    std::vector<task::TaskSupport> found = is_folder            ? task::survey(index)
+                                           : fs::exists(place) ? task::examine_file(index, place)
+                                                               : examine_name(index, name);
     std::erase_if(found, [&](const task::TaskSupport& task) { return is_folder && !is_below(task.file, place); });
     tasks.insert(tasks.end(), found.begin(), found.end());
   }

@@ -37,6 +37,14 @@ ChatOptions resolve_chat(const EvalOptions& options) {
   if (!chat.applies && chat.fewshot_as_multiturn.value_or(false)) {
     fail(ExitCode::kUsage, "--fewshot-as-multiturn: only a chat has turns; add --apply-chat-template");
   }
+  if (options.enable_thinking && chat.applies) chat.arguments["enable_thinking"] = *options.enable_thinking;
+  chat.thinks = chat.applies && options.enable_thinking.value_or(false);
+  if (options.enable_thinking.value_or(false) && options.think_end_token.empty()) {
+    fail(ExitCode::kUsage, "--enable-thinking true: where does the answer begin? Say --think-end-token, such as </think>");
+  }
+  if (!chat.applies && options.enable_thinking.value_or(false)) {
+    fail(ExitCode::kUsage, "--enable-thinking true: no chat template is in use; add --apply-chat-template");
+  }
   if (!chat.applies && !chat.arguments.empty()) {
     fail(ExitCode::kUsage, "--chat-template-args {}: no chat template is in use; add --apply-chat-template",
          options.chat_template_args);

@@ -7,6 +7,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/model/tensor_table.h"
+#include "evalmpi/text/python.h"
 #include "evalmpi/text/stop.h"
 
 namespace evalmpi::eval {
@@ -119,6 +120,20 @@ void read_sampling(engine::GenerationSettings& settings, const Json& kwargs, con
   }
 }
 
+// A token's id if the text is one in digits.
+std::optional<int32_t> token_id_of(const std::string& text) {
+  constexpr size_t kMaxDigits = 9;
+  if (text.empty() || text.size() > kMaxDigits || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  return std::stoi(text);
+}
+
+// text.split(mark)[-1] in Python: marks do not overlap, counted from the left.
+std::string after_last(const std::string& text, const std::string& mark) {
+  size_t begin = 0;
+  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, begin)) begin = at + mark.size();
+  return text.substr(begin);
+}
+
 // Keys and values of the slots of a lane: this much, or a part of the weights where that is more.
 constexpr int64_t kSlotBytes = int64_t{512} << 20;
 constexpr int64_t kPartOfWeights = 4;
@@ -199,10 +214,18 @@ engine::StopCriterion stop_strings(const text::Tokenizer& tokenizer) {
   };
 }
 
-std::string generated_text(const text::Tokenizer& tokenizer, const std::vector<int32_t>& tokens,
-                           const std::vector<std::string>& until) {
+std::string generated_text(const text::Tokenizer& tokenizer, std::vector<int32_t> tokens, const GenerationPlan& plan) {
+  const std::optional<int32_t> think_end_id = token_id_of(plan.think_end);
+  if (think_end_id) {
+    const auto last = std::find(tokens.rbegin(), tokens.rend(), *think_end_id);
+    if (last != tokens.rend()) tokens.erase(tokens.begin(), last.base());
+  }
   std::string text = tokenizer.decode(tokens, true);
-  for (const std::string& stop : until) {
+  if (!plan.think_end.empty()) {
+    if (!think_end_id) text = after_last(text, plan.think_end);
+    text = text::python::lstrip(text);
+  }
+  for (const std::string& stop : plan.until) {
     if (!stop.empty()) text = text.substr(0, text.find(stop));
   }
   return text;

@@ -19,6 +19,7 @@ struct GenerationPlan {
   int32_t max_new_tokens = 256;
   std::vector<std::string> until;  // the task's stops, then the EOS text
   int32_t draws = 1;               // answers that may differ: the task's repeats when tokens are drawn, else one
+  std::string think_end;           // ends a reasoning model's thinking: a text, or a token's id in digits; empty: nothing does
   int64_t slot_positions = 0;      // positions that a lane's slots hold together at most, for the memory's sake; 0: one slot
   Hash128 digest() const;          // of all that decides the text
 
@@ -48,8 +49,8 @@ int64_t slot_positions(const model::ModelSpec& spec);
 // has appeared in its text. The tokenizer outlives the criterion.
 engine::StopCriterion stop_strings(const text::Tokenizer& tokenizer);
 
-// The harness's text of a generation: decoded without special tokens, cut at the first of each stop string in turn.
-std::string generated_text(const text::Tokenizer& tokenizer, const std::vector<int32_t>& tokens,
-                           const std::vector<std::string>& until);
+// The harness's text of a generation: decoded without special tokens, without what stands before the last think_end and
+// the spaces after it, cut at the first of each stop string in turn.
+std::string generated_text(const text::Tokenizer& tokenizer, std::vector<int32_t> tokens, const GenerationPlan& plan);
 
 }  // namespace evalmpi::eval

@@ -107,7 +107,8 @@ void Run::plan_tasks() {
       published_.tokens.distinct += planned.distinct_tokens;
       std::vector<job::WorkItem> items;
       for (engine::PlannedChunk& chunk : planned.plan.chunks) {
-        items.push_back({{}, chunk.prefix, chunk.cost_tokens, chunk.trunk_tokens, std::move(chunk.payload)});
+        items.push_back({{}, chunk.prefix, chunk.cost_tokens, chunk.trunk_tokens, std::move(chunk.payload),
+                         verification_.chooses_next()});
       }
       published_.task_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
       state.requests.tokens = {};
@@ -180,6 +181,11 @@ void Run::start_coordinator() {
   options.deadline = deadline(options_, session_.launch(), context_.process_start);
   options.on_record = [this](const job::Receipt& receipt) {
     const engine::ChunkRecord record = engine::decode_record(receipt.record);
+    if (const std::optional<uint64_t> first = queue_.checks(receipt.item)) {
+      verification_.compare(*first, receipt.log_name, record);
+      return;
+    }
+    if (queue_.is_checked(receipt.item)) verification_.keep(receipt.item, receipt.log_name, record);
     last_record_seconds_ = seconds_since(started_);
     answers_.count_computed(record.computed_tokens);
     answers_.add(receipt.log_name, receipt.position, record, class_hash_);

@@ -33,6 +33,7 @@
 #include "publish.h"
 #include "replica.h"
 #include "setup.h"
+#include "verification.h"
 #include "workload.h"
 
 namespace evalmpi::eval {
@@ -81,6 +82,7 @@ class Run {
         context_(context),
         shared_(shared),
         started_(shared.runs_begun++ == 0 ? context.process_start : Clock::now()),
+        verification_(options.verify.value_or(0)),
         progress_(options.quiet || session.rank() != 0) {}
 
   ExitCode execute();
@@ -118,6 +120,7 @@ class Run {
   const RunContext& context_;
   SharedByRuns& shared_;
   Clock::time_point started_;  // the first run counts from the process's start
+  Verification verification_;  // rank 0
   Progress progress_;
 
   Setup setup_;

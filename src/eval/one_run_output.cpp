@@ -6,6 +6,7 @@
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/model/adapter.h"
 #include "evalmpi/model/weights.h"
+#include "evalmpi/text/jinja.h"
 #include "one_run.h"
 
 namespace evalmpi::eval {
@@ -36,6 +37,7 @@ void Run::open_output() {
       "attempt");
   identity_ = job::AttemptIdentity::from_json(shared["attempt"]);
   published_.time_id = shared["time"];
+  text::fix_strftime_now(identity_.created_unix_seconds);
   published_.directory = identity_.directory;
   const bool has_leader = std::any_of(mesh_->places.begin(), mesh_->places.end(),
                                       [](const comm::LocalPlace& place) { return place.tp_rank == 0; });
@@ -116,6 +118,7 @@ void Run::publish() {
   facts.timings = timings(facts.seconds);
   facts.bytes_read = replicas_->bytes_read();
   facts.memory = memory_;
+  facts.verified = verification_.counts();
   std::vector<const task::Task*> tasks;
   for (const TaskState& state : tasks_) tasks.push_back(&state.loaded.task);
   publish_run(published_, tasks, setup_.selection.groups, facts);

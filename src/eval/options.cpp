@@ -229,6 +229,11 @@ std::vector<Field> fields(EvalOptions& o) {
       chat_template_field(o),
       text_field("chat-template-args", "K=V,..", o.chat_template_args,
                  "Variables for the chat template, such as enable_thinking=false.", kNumbers),
+      boolean_field("enable-thinking", o.enable_thinking,
+                    "Whether a reasoning model thinks before it answers: the chat template's variable enable_thinking. true is for "
+                    "tasks that generate, and needs --think-end-token.", kNumbers),
+      text_field("think-end-token", "TEXT|ID", o.think_end_token,
+                 "What ends a model's thinking, such as </think>, or the token's id: answers are taken after the last one.", kNumbers),
       boolean_field("fewshot-as-multiturn", o.fewshot_as_multiturn,
                     "With a chat template: examples as turns of user and assistant (the default), or with false all in the "
                     "one message of the user.", kNumbers),
@@ -273,6 +278,9 @@ std::vector<Field> fields(EvalOptions& o) {
       switch_field("log-samples", o.log_samples, "Write samples_<task>_<time>.jsonl. Default on; --no-log-samples.",
                    kOutput),
       switch_field("quiet", o.quiet, "Print only the table and errors.", kOutput),
+      number_field("verify", "FRACTION", o.verify,
+                   "Compute this share of the chunks a second time, on another copy of the model where there is one, and compare "
+                   "bit by bit: finds damaged hardware. Between 0 and 1. Default 0.", kOutput),
       switch_field("strict", o.strict,
                    "On a resume, compute again what was computed in another numerics class (another tp, say).", kOutput),
       switch_field("timings", o.timings, "Print where the time went.", kOutput),
@@ -299,6 +307,9 @@ ResolvedOptions resolve(const EvalOptions& options) {
   if (options.max_hours && !(*options.max_hours > 0)) {
     fail(ExitCode::kUsage, "--max-hours {}: expected a number above 0", *options.max_hours);
   }
+  if (options.verify && !(*options.verify >= 0 && *options.verify <= 1)) {
+    fail(ExitCode::kUsage, "--verify {}: expected a share of the chunks between 0 and 1", *options.verify);
+  }
   if (options.pp > 1) fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
   if (options.limit && !options.samples.empty()) fail(ExitCode::kUsage, "--limit and --samples exclude each other");
   if (options.predict_only && !options.log_samples) fail(ExitCode::kUsage, "--predict-only with --no-log-samples would write nothing");
@@ -312,6 +323,7 @@ ResolvedOptions resolve(const EvalOptions& options) {
   if (seeds.torch) resolved.sampling_seed = static_cast<uint64_t>(*seeds.torch);
   resolved.generation_kwargs = parse_key_values(options.gen_kwargs, "gen-kwargs");
   resolved.chat = resolve_chat(options);
+  resolved.think_end_token = options.think_end_token;
   return resolved;
 }
 

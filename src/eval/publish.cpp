@@ -63,6 +63,7 @@ Json run_json(const Published& published, const RunFacts& facts) {
                      {"layout", facts.layout},
                      {"numerics_class", facts.numerics_class},
                      {"chunks_of_other_numerics_classes", published.records_of_other_classes.size()},
+                     {"chunks_verified", facts.verified.compared},
                      {"tokens_naive", published.tokens.naive},
                      {"tokens_distinct", published.tokens.distinct},
                      {"tokens_computed", published.tokens.computed},
@@ -116,6 +117,7 @@ store::ResultsFile results_file(Published& published, const std::vector<const ta
   file.run.emplace_back("tokens_distinct", published.tokens.distinct);
   file.run.emplace_back("tokens_computed", published.tokens.computed);
   file.run.emplace_back("chunks_of_other_numerics_classes", published.records_of_other_classes.size());
+  file.run.emplace_back("chunks_verified", facts.verified.compared);
   file.run.emplace_back("seconds", facts.seconds);
   file.run.emplace_back("start_to_first_chunk_seconds", facts.first_chunk_seconds);
   for (const auto& [name, seconds] : facts.timings.items()) file.run.emplace_back("timing." + name, seconds);
@@ -149,6 +151,12 @@ void print_summary(const Published& published, const FinishedTasks& finished, co
   fmt::print("{}\n", results_table(finished));
   const TokenCounts& tokens = published.tokens;
   fmt::print("tokens: {} computed / {} distinct / {} naive\n", tokens.computed, tokens.distinct, tokens.naive);
+  if (facts.verified.chosen > 0) {
+    fmt::print("verified: {} chunks computed twice, equal bit by bit{}\n", facts.verified.compared,
+               facts.verified.not_comparable == 0
+                   ? ""
+                   : fmt::format("; {} fell to hosts of another numerics class and were not compared", facts.verified.not_comparable));
+  }
   if (!published.records_of_other_classes.empty()) {
     fmt::print("mixed: {} chunks are of an earlier attempt in another numerics class; --strict computes them again\n",
                published.records_of_other_classes.size());

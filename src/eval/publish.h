@@ -14,6 +14,7 @@
 #include "evalmpi/task/task.h"
 #include "results.h"
 #include "setup.h"
+#include "verification.h"
 
 namespace evalmpi::eval {
 
@@ -60,6 +61,7 @@ struct RunFacts {
   Json timings;                    // name_seconds -> seconds
   uint64_t bytes_read = 0;         // of weights, by rank 0
   MemoryFacts memory;
+  Verification::Counts verified;
 };
 
 // Writes results.h5 and results_<time>.json and prints the table. tasks: as published.reports.

@@ -209,7 +209,7 @@ class Reporter {
 
   Json add_generation(size_t request, const engine::GenerateResult& generation) {
     store::RequestTable& table = report_.table.requests;
-    const std::string text = generated_text(tokenizer_, generation.tokens, generation_.value().until);
+    const std::string text = generated_text(tokenizer_, generation.tokens, generation_.value());
     table.logprob.push_back(std::numeric_limits<double>::quiet_NaN());
     table.is_greedy.push_back(-1);
     table.token_count.push_back(static_cast<int32_t>(generation.tokens.size()));

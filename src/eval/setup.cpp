@@ -77,6 +77,10 @@ LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
     loaded.generation = plan_generation(config.generation_kwargs, setup.spec, *setup.tokenizer, "task " + config.name,
                                         {config.repeats, setup.options.sampling_seed});
     loaded.generation->slot_positions = slot_positions(setup.spec);
+    loaded.generation->think_end = setup.options.think_end_token;
+  } else if (setup.options.chat.thinks) {
+    fail(ExitCode::kUsage, "task {}: --enable-thinking true is for tasks that generate; this one scores given texts, before which "
+         "a model cannot think", config.name);
   }
   return loaded;
 }

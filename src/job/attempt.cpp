@@ -37,6 +37,15 @@ std::string host_name() {
 
 std::string utc_now() { return fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr))); }
 
+// What utc_now() wrote. FAILS: kBadInput naming `path`.
+int64_t unix_seconds_of(const Json& time, const fs::path& path) {
+  std::tm parts{};
+  const std::string text = time.is_string() ? time.get<std::string>() : time.dump();
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  if (end == nullptr || *end != '\0') fail(ExitCode::kBadInput, "{}: created: no time: {}", path.string(), text);
+  return ::timegm(&parts);
+}
+
 std::string token_path(const AttemptIdentity& attempt) {
   return (attempt.directory / (".token-" + attempt.token)).string();
 }
@@ -115,11 +124,13 @@ fs::path AttemptIdentity::log_path(int leader) const {
 }
 
 Json AttemptIdentity::to_json() const {
-  return {{"directory", directory.string()}, {"run_id", run_id}, {"number", number}, {"token", token}};
+  return {{"directory", directory.string()}, {"run_id", run_id}, {"number", number}, {"token", token},
+          {"created", created_unix_seconds}};
 }
 
 AttemptIdentity AttemptIdentity::from_json(const Json& json) {
-  return {json.at("directory").get<std::string>(), json.at("run_id"), json.at("number"), json.at("token")};
+  return {json.at("directory").get<std::string>(), json.at("run_id"), json.at("number"), json.at("token"),
+          json.at("created")};
 }
 
 store::LogWriter open_log(const AttemptIdentity& attempt, int leader, const Json& details) {
@@ -157,6 +168,7 @@ Attempt Attempt::open(const AttemptOptions& options) {
   store::prepare_output_directory(identity.log_directory());
   identity.number = count_attempts(identity.directory);
   identity.token = random_hex(1);
+  identity.created_unix_seconds = unix_seconds_of(manifest.value("created", Json()), manifest_path(identity.directory));
   return Attempt(std::move(identity), std::move(manifest), std::move(lock));
 }
 

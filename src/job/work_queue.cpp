@@ -31,6 +31,7 @@ uint64_t WorkQueue::add(std::vector<WorkItem> items) {
     group.own_cost += key.cost;
     group.prefix_cost = std::max(group.prefix_cost, item.prefix_cost);
     touched[item.prefix] = &group;
+    if (item.is_checked) to_check_.try_emplace(entries_.size());
     entries_.push_back({Entry::State::kWaiting, item.cost});
     counts_.cost_added += item.cost;
   }
@@ -122,33 +123,69 @@ void WorkQueue::release(int worker) {
 }
 
 std::optional<TakenItem> WorkQueue::take(int worker, const Hash128& held, int64_t max_cost, bool* is_too_costly) {
-  TakenItem taken;
+  if (is_too_costly != nullptr) *is_too_costly = false;
+  std::optional<TakenItem> taken;
   Payload payload;
   {
     const std::lock_guard lock(mutex_);
-    if (is_too_costly != nullptr) *is_too_costly = false;
     if (stopped_) return std::nullopt;
-    const std::optional<Hash128> prefix = choose(worker, held);
-    if (!prefix) return std::nullopt;
-    const Key key = groups_.at(*prefix).items.begin()->first;
-    const bool is_held = *prefix == held || groups_near(worker).contains(*prefix);
-    const int64_t cost = is_held ? key.cost : entries_[key.id].cost;
-    if (cost > max_cost) {
-      if (is_too_costly != nullptr) *is_too_costly = true;
-      return std::nullopt;
-    }
-    move_worker(worker, *prefix);
-    Group& group = groups_.at(*prefix);
-    payload = std::move(group.items.begin()->second);
-    group.items.erase(group.items.begin());
-    group.own_cost -= key.cost;
-    reindex(*prefix, group);
-    entries_[key.id].state = Entry::State::kInFlight;
-    counts_.waiting -= 1;
-    counts_.in_flight += 1;
-    taken = {key.id, {}, *prefix, cost};
+    taken = take_first(worker, held, max_cost, is_too_costly, payload);
+    const bool is_refused = is_too_costly != nullptr && *is_too_costly;
+    if (!taken) return is_refused ? std::nullopt : take_second_look(worker, max_cost, is_too_costly);
   }
-  taken.payload = payload.make ? payload.make() : std::move(payload.bytes);
+  taken->payload = payload.make ? payload.make() : std::move(payload.bytes);
+  if (const std::lock_guard lock(mutex_); to_check_.contains(taken->id)) to_check_.at(taken->id) = {taken->payload, worker};
+  return taken;
+}
+
+std::optional<TakenItem> WorkQueue::take_first(int worker, const Hash128& held, int64_t max_cost, bool* is_too_costly,
+                                               Payload& payload) {
+  const std::optional<Hash128> prefix = choose(worker, held);
+  if (!prefix) return std::nullopt;
+  const Key key = groups_.at(*prefix).items.begin()->first;
+  const bool is_held = *prefix == held || groups_near(worker).contains(*prefix);
+  const int64_t cost = is_held ? key.cost : entries_[key.id].cost;
+  if (cost > max_cost) {
+    if (is_too_costly != nullptr) *is_too_costly = true;
+    return std::nullopt;
+  }
+  move_worker(worker, *prefix);
+  Group& group = groups_.at(*prefix);
+  payload = std::move(group.items.begin()->second);
+  group.items.erase(group.items.begin());
+  group.own_cost -= key.cost;
+  reindex(*prefix, group);
+  entries_[key.id].state = Entry::State::kInFlight;
+  counts_.waiting -= 1;
+  counts_.in_flight += 1;
+  return TakenItem{key.id, {}, *prefix, cost, std::nullopt};
+}
+
+bool WorkQueue::may_check(int worker, int first_worker) const {
+  const auto replica = [&](int of) { return replica_of_worker_[static_cast<size_t>(of)]; };
+  const auto knows = [&](int of) { return static_cast<size_t>(of) < replica_of_worker_.size(); };
+  if (!knows(worker) || !knows(first_worker)) return true;
+  const bool are_several = std::any_of(replica_of_worker_.begin(), replica_of_worker_.end(),
+                                       [&](int other) { return other != replica_of_worker_.front(); });
+  if (are_several) return replica(worker) != replica(first_worker);
+  return replica_of_worker_.size() < 2 || worker != first_worker;
+}
+
+std::optional<TakenItem> WorkQueue::take_second_look(int worker, int64_t max_cost, bool* is_too_costly) {
+  const auto look = std::find_if(second_looks_.begin(), second_looks_.end(),
+                                 [&](const SecondLook& other) { return may_check(worker, other.check.worker); });
+  if (look == second_looks_.end()) return std::nullopt;
+  Entry& entry = entries_[look->id];
+  if (entry.cost > max_cost) {
+    if (is_too_costly != nullptr) *is_too_costly = true;
+    return std::nullopt;
+  }
+  move_worker(worker, kNoPrefix);
+  entry.state = Entry::State::kInFlight;
+  counts_.waiting -= 1;
+  counts_.in_flight += 1;
+  TakenItem taken{look->id, std::move(look->check.payload), kNoPrefix, entry.cost, look->first};
+  second_looks_.erase(look);
   return taken;
 }
 
@@ -161,6 +198,16 @@ bool WorkQueue::complete(uint64_t id) {
   entry.state = Entry::State::kCompleted;
   counts_.completed += 1;
   counts_.cost_completed += entry.cost;
+  if (const auto check = to_check_.find(id); check != to_check_.end()) {
+    const int64_t cost = entry.cost;
+    second_looks_.push_back({entries_.size(), id, std::move(check->second)});
+    first_of_[entries_.size()] = id;
+    to_check_.erase(check);
+    entries_.push_back({Entry::State::kWaiting, cost});
+    counts_.added += 1;
+    counts_.waiting += 1;
+    counts_.cost_added += cost;
+  }
   if (is_finished_locked()) finished_.notify_all();
   return true;
 }
@@ -172,6 +219,7 @@ void WorkQueue::abandon(uint64_t id) {
   entries_[id].state = Entry::State::kAbandoned;
   counts_.in_flight -= 1;
   counts_.abandoned += 1;
+  to_check_.erase(id);
   if (is_finished_locked()) finished_.notify_all();
 }
 
@@ -181,7 +229,20 @@ bool WorkQueue::is_completed(uint64_t id) const {
   return entries_[id].state == Entry::State::kCompleted;
 }
 
-bool WorkQueue::is_drained_locked() const { return stopped_ || (closed_ && counts_.waiting == 0); }
+bool WorkQueue::is_checked(uint64_t id) const {
+  const std::lock_guard lock(mutex_);
+  return to_check_.contains(id);
+}
+
+std::optional<uint64_t> WorkQueue::checks(uint64_t id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = first_of_.find(id);
+  return found == first_of_.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool WorkQueue::is_drained_locked() const {
+  return stopped_ || (closed_ && counts_.waiting == 0 && to_check_.empty());
+}
 bool WorkQueue::is_finished_locked() const { return is_drained_locked() && counts_.in_flight == 0; }
 
 bool WorkQueue::is_drained() const {

@@ -1,7 +1,9 @@
 #include "evalmpi/text/jinja.h"
 
 #include <algorithm>
+#include <atomic>
 #include <ctime>
+#include <limits>
 #include <optional>
 #include <unordered_map>
 
@@ -28,6 +30,9 @@ namespace {
 constexpr size_t kMaxSourceBytes = size_t{1} << 20;
 constexpr int kMaxCallDepth = 1000;
 constexpr int64_t kMaxRange = 1'000'000;
+constexpr int64_t kNotFixed = std::numeric_limits<int64_t>::min();
+
+std::atomic<int64_t> fixed_now = kNotFixed;  // of strftime_now
 
 using Scope = std::vector<std::pair<std::string, Value>>;
 
@@ -449,7 +454,8 @@ class Renderer {
     if (!bound[0] || !bound[0]->as_text()) throw Problem("strftime_now needs a format");
     // A letter behind the format tells an empty result from one that does not fit.
     const std::string format = *bound[0]->as_text() + "x";
-    const std::time_t now = std::time(nullptr);
+    const int64_t fixed = fixed_now.load();
+    const std::time_t now = fixed == kNotFixed ? std::time(nullptr) : fixed;
     std::tm local{};
     localtime_r(&now, &local);
     std::string text(16 * format.size() + 256, '\0');
@@ -496,6 +502,8 @@ class Renderer {
 
 }  // namespace
 }  // namespace jinja
+
+void fix_strftime_now(int64_t unix_seconds) { jinja::fixed_now = unix_seconds; }
 
 Template Template::parse(std::string source, std::string where, TemplateOptions options) {
   if (source.size() > jinja::kMaxSourceBytes) fail(ExitCode::kBadInput, "{}: a template above 1 MiB", where);

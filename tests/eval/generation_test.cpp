@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/text/python.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -104,8 +105,27 @@ TEST(PlanGeneration, slots_are_bounded_by_the_longest_sequences) {
 TEST(GeneratedText, is_cut_at_each_stop_in_turn) {
   const std::vector<int32_t> tokens = tokenizer().encode("one two three", false);
   const std::string text = tokenizer().decode(tokens, true);
-  EXPECT_EQ(generated_text(tokenizer(), tokens, {"", "none"}), text);
-  EXPECT_EQ(generated_text(tokenizer(), tokens, {" three", " two"}), text.substr(0, text.find(" two")));
+  GenerationPlan plan;
+  plan.until = {"", "none"};
+  EXPECT_EQ(generated_text(tokenizer(), tokens, plan), text);
+  plan.until = {" three", " two"};
+  EXPECT_EQ(generated_text(tokenizer(), tokens, plan), text.substr(0, text.find(" two")));
+}
+
+TEST(GeneratedText, begins_after_the_thinking) {
+  const std::vector<int32_t> tokens = tokenizer().encode("so ## hmm ##  two ## three four", false);
+  const auto text = [&](const std::string& think_end, std::vector<std::string> until = {}) {
+    GenerationPlan plan;
+    plan.think_end = think_end;
+    plan.until = std::move(until);
+    return generated_text(tokenizer(), tokens, plan);
+  };
+  EXPECT_EQ(text("hmm ##"), "two ## three four");
+  EXPECT_EQ(text("##"), "three four");
+  EXPECT_EQ(text("##", {" four", "so"}), "three") << "stops count in the answer only";
+  EXPECT_EQ(text("</think>"), "so ## hmm ##  two ## three four") << "no end: all of it";
+  const int32_t last = tokens[tokens.size() - 2];
+  EXPECT_EQ(text(std::to_string(last)), text::python::lstrip(tokenizer().decode(std::vector{tokens.back()}, true)));
 }
 
 TEST(StopStrings, are_seen_when_they_span_tokens) {

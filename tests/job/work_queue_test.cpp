@@ -195,5 +195,53 @@ TEST(WorkQueue, eight_threads_get_each_item_once) {
   for (const std::atomic<int>& count : times) EXPECT_EQ(count, 1);
 }
 
+TEST(WorkQueue, what_is_checked_goes_to_another_replica_afterwards) {
+  WorkQueue queue;
+  queue.set_replicas({0, 0, 1});
+  queue.add({{"a9", kA, 9, 6, {}, true}, {"x1", kNone, 1}});
+  queue.close();
+  const std::optional<TakenItem> first = queue.take(0, kNone);
+  EXPECT_EQ(first->payload, "a9");
+  EXPECT_TRUE(queue.is_checked(first->id));
+  EXPECT_EQ(take(queue, 1, kNone), "x1");
+  EXPECT_EQ(take(queue, 2, kNone), "");
+  EXPECT_FALSE(queue.is_drained()) << "the second look is still to come";
+  EXPECT_TRUE(queue.complete(first->id));
+  EXPECT_FALSE(queue.is_finished());
+  EXPECT_EQ(take(queue, 1, kNone), "") << "of the same replica";
+  const std::optional<TakenItem> second = queue.take(2, kNone);
+  EXPECT_EQ(second->payload, "a9");
+  EXPECT_EQ(second->checks, first->id);
+  EXPECT_EQ(queue.checks(second->id), first->id);
+  EXPECT_EQ(second->cost, 9) << "with its prefix";
+  EXPECT_TRUE(queue.is_drained());
+  EXPECT_TRUE(queue.complete(1));
+  EXPECT_TRUE(queue.complete(second->id));
+  EXPECT_TRUE(queue.is_finished());
+  EXPECT_EQ(queue.counts().completed, 3u);
+}
+
+TEST(WorkQueue, one_replica_checks_with_another_worker_and_one_worker_with_itself) {
+  WorkQueue lanes;
+  lanes.set_replicas({0, 0});
+  lanes.add({{"a", kNone, 1, 0, {}, true}});
+  lanes.complete(lanes.take(0, kNone)->id);
+  EXPECT_EQ(take(lanes, 0, kNone), "");
+  EXPECT_EQ(take(lanes, 1, kNone), "a");
+  WorkQueue alone;
+  alone.set_replicas({0});
+  alone.add({{"a", kNone, 1, 0, {}, true}});
+  alone.complete(alone.take(0, kNone)->id);
+  EXPECT_EQ(take(alone, 0, kNone), "a");
+}
+
+TEST(WorkQueue, what_is_given_up_is_not_checked) {
+  WorkQueue queue;
+  queue.add({{"a", kNone, 1, 0, {}, true}});
+  queue.close();
+  queue.abandon(queue.take(0, kNone)->id);
+  EXPECT_TRUE(queue.is_finished());
+}
+
 }  // namespace
 }  // namespace evalmpi::job

@@ -25,9 +25,9 @@ class Chat(support.JobTest):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
-    def chat(self, *extra, code=0, tasks="demo_reverse", shots="2"):
+    def chat(self, *extra, code=0, tasks="demo_reverse", shots="2", **options):
         return self.run_program(["eval", "--model", self.model, *support.DEMO[2:], "--tasks", tasks, "--num-fewshot", shots, "--limit", "3",
-                                 "-o", self.path("out"), *extra], code=code)
+                                 "-o", self.path("out"), *extra], code=code, **options)
 
     def prompts(self):
         lines = support.newest_samples(self.path("out"))["demo_reverse"].decode().splitlines()
@@ -68,6 +68,30 @@ class Chat(support.JobTest):
         self.assertIn("no chat template", self.chat("--apply-chat-template", code=2).stderr)
         self.assertIn("add --apply-chat-template", self.chat("--fewshot-as-multiturn", code=2).stderr)
         self.assertIn("add --apply-chat-template", self.chat("--chat-template-args", "a=1", code=2).stderr)
+
+    def test_a_resume_keeps_the_day(self):
+        self.write_template("chat_template.jinja", "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}" + TEMPLATE)
+        self.chat("--apply_chat_template")
+        manifest_path = os.path.join(self.path("out"), "manifest.json")
+        with open(manifest_path, encoding="utf-8") as file:
+            manifest = json.load(file)
+        manifest["created"] = "2001-02-03T04:05:06Z"
+        with open(manifest_path, "w", encoding="utf-8") as file:
+            json.dump(manifest, file)
+        self.chat("--apply_chat_template", env={**os.environ, "TZ": "UTC"})
+        for prompt in self.prompts():
+            self.assertTrue(prompt.startswith("2001-02-03 04:05:06"), prompt)
+
+    def test_thinking(self):
+        self.write_template("chat_template.jinja", TEMPLATE + "{% if enable_thinking %}<think>{% endif %}")
+        thinks = ["--apply-chat-template", "--enable-thinking", "true"]
+        self.assertIn("--think-end-token", self.chat(*thinks, code=2).stderr)
+        self.assertIn("add --apply-chat-template", self.chat("--enable-thinking", "true", "--think-end-token", "x", code=2).stderr)
+        self.assertIn("demo_reverse: --enable-thinking", self.chat(*thinks, "--think-end-token", "x", code=2).stderr)
+        self.chat(*thinks, "--think-end-token", "</think>", tasks="demo_sums")
+        samples = support.newest_samples(self.path("out"))["demo_sums"].decode().splitlines()
+        for line in samples:
+            self.assertTrue(json.loads(line)["arguments"]["gen_args_0"]["arg_0"].endswith("<think>"))
 
     def test_a_template_that_refuses_says_so(self):
         self.write_template("chat_template.jinja", "{{ raise_exception('Never.') }}")

@@ -36,6 +36,14 @@ class Invariance(support.JobTest):
         self.evaluate("four", extra=["--dp", "4"], ranks=4)
         self.assert_equal_to_plain("four")
 
+    def test_verification_computes_chunks_twice(self):
+        for output, layout, ranks in (("alone", [], None), ("two", ["--dp", "2"], 2)):
+            done = self.evaluate(output, extra=["--verify", "0.5", "--token-budget", "37", *layout], ranks=ranks)
+            self.assert_equal_to_plain(output)
+            chunks = support.newest_results(self.path(output))["evalmpi"]["chunks_verified"]
+            self.assertGreater(chunks, 3)
+            self.assertIn(f"verified: {chunks} chunks computed twice, equal bit by bit\n", done.stdout)
+
     def test_tensor_parallel_agrees_and_places_equal_ranks(self):
         self.evaluate("ranks", extra=["--tp", "3"], ranks=3)
         self.evaluate("places", extra=["--tp", "3"])

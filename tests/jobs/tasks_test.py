@@ -12,7 +12,10 @@ BODY = "dataset_path: json\ntest_split: test\ndoc_to_text: '{{q}}'\ndoc_to_targe
 
 class Tasks(support.JobTest):
     def tasks(self, *arguments, code=0):
-        done = subprocess.run(self.command(["tasks", *arguments]), cwd=self.folder, capture_output=True, text=True, timeout=60)
+        return self.say("tasks", *arguments, code=code)
+
+    def say(self, *arguments, code=0):
+        done = subprocess.run(self.command(list(arguments)), cwd=self.folder, capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, code, f"{arguments}\n{done.stdout}\n{done.stderr}")
         return done.stdout if code in (0, 1) else done.stderr
 
@@ -30,6 +33,18 @@ class Tasks(support.JobTest):
         listed = json.loads(self.tasks("list", "arc_easy", "--json"))
         self.assertEqual(listed[0]["output_type"], "multiple_choice")
         self.assertIn("ai2_arc", listed[0]["tags"])
+
+    def test_lm_eval_spellings(self):
+        groups = self.say("ls", "groups").splitlines()
+        self.assertTrue(any(line.startswith("mmlu ") for line in groups))
+        self.assertFalse(any(line.startswith(("arc_easy ", "ai2_arc ")) for line in groups))
+        self.assertTrue(any(line.startswith("arc_easy ") for line in self.say("ls", "subtasks").splitlines()))
+        self.assertTrue(any(line.startswith("ai2_arc ") for line in self.say("ls", "tags", "--include_path", TASKS).splitlines()))
+        self.assertIn("expected tasks", self.say("ls", "models", code=2))
+        checked = self.say("validate", "--tasks", "arc_easy,demo_sums,mmlu", "--include_path", TASKS)
+        self.assertIn("(57 of 57 tasks)", checked)
+        self.assertEqual([line.split()[0] for line in checked.splitlines()], ["arc_easy", "demo_sums", "mmlu"])
+        self.assertIn("did you mean arc_easy", self.say("validate", "--tasks", "arc_esy", code=66))
 
     def test_show(self):
         shown = self.tasks("show", "demo_tavi", "--num-fewshot", "2", "--row", "1", "--include-path", TASKS)

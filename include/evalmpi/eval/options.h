@@ -25,6 +25,8 @@ struct EvalOptions {
   std::string gen_kwargs;
   std::string apply_chat_template;  // empty: none; true: the default one; else its name
   std::string chat_template_args;
+  std::optional<bool> enable_thinking;
+  std::string think_end_token;  // a text, or a token's id in digits
   std::optional<bool> fewshot_as_multiturn;
   std::string system_instruction;
   std::optional<bool> add_bos_token;
@@ -52,6 +54,7 @@ struct EvalOptions {
   bool log_samples = true;
   bool quiet = false;
   bool strict = false;
+  std::optional<double> verify;  // fraction of the chunks
   bool timings = false;
 };
 
@@ -63,6 +66,7 @@ struct ChatOptions {
   bool applies = false;
   std::string template_name;         // empty: the default one
   Json arguments = Json::object();   // further variables of the template
+  bool thinks = false;               // they ask the model to think before it answers
   std::optional<bool> fewshot_as_multiturn;  // as the harness records it: absent if nothing was said and nothing applies
 };
 
@@ -74,6 +78,7 @@ struct ResolvedOptions {
   uint64_t sampling_seed = 1234;  // the harness's torch seed; its "None", which nobody could repeat, is 1234 too
   Json generation_kwargs = Json::object();  // of --gen-kwargs
   ChatOptions chat;
+  std::string think_end_token;
 };
 
 // Checks what can be checked before any file is read. FAILS: kUsage naming the option, the value and the remedy.

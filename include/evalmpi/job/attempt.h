@@ -28,6 +28,7 @@ struct AttemptIdentity {
   std::string run_id;  // of all attempts
   int number = 0;      // earlier attempts
   std::string token;   // random, this attempt's own
+  int64_t created_unix_seconds = 0;  // of the first attempt
 
   std::filesystem::path log_directory() const { return directory / "log"; }
   std::filesystem::path log_path(int leader) const;  // of this attempt

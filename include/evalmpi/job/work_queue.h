@@ -24,6 +24,7 @@ struct WorkItem {
   int64_t cost = 0;  // any unit that grows with the time it takes (tokens)
   int64_t prefix_cost = 0;                         // of it, what a replica that holds the prefix need not do again
   std::function<std::string()> make_payload = {};  // instead of `payload`: called once, when the item is handed out
+  bool is_checked = false;  // once complete it is handed out a second time, as an item of its own
 };
 
 struct TakenItem {
@@ -31,6 +32,7 @@ struct TakenItem {
   std::string payload;
   Hash128 prefix;
   int64_t cost = 0;  // without the prefix's where the worker's replica holds it
+  std::optional<uint64_t> checks;  // the item that this one repeats
 };
 
 // Order of hand-out, by group (the items of one prefix; items without prefix are groups of their own):
@@ -41,7 +43,10 @@ struct TakenItem {
 //   4. the group where help is worth most: a worker that joins computes the prefix again, so it joins only while its
 //      share of what is left there, left / (workers + 1), is at least half the prefix's cost (less would end later than
 //      if the others went on alone). Otherwise it gets nothing.
-// Within a group costliest first, then by id, so that the tail is short. O(log n + workers of the replica) each.
+//   5. an item that is_checked and complete, again: to another replica than the one that did it where there are several,
+//      else to another worker where there are several.
+// Within a group costliest first, then by id, so that the tail is short. O(log n + workers of the replica) each, and in
+// 5. O(such items).
 class WorkQueue {
  public:
   // Which replica each worker belongs to; without it each is a replica of its own. Call it before the first take().
@@ -70,6 +75,10 @@ class WorkQueue {
   bool complete(uint64_t id);
 
   bool is_completed(uint64_t id) const;
+  // Whether the item, not yet complete, will be handed out a second time.
+  bool is_checked(uint64_t id) const;
+  // The item that this one repeats.
+  std::optional<uint64_t> checks(uint64_t id) const;
 
   // The worker will not deliver this item; it is not handed out again in this attempt.
   void abandon(uint64_t id);
@@ -116,7 +125,20 @@ class WorkQueue {
     int64_t cost;
   };
 
+  // An item to be handed out twice: what it holds, and who did it first.
+  struct Check {
+    std::string payload;
+    int worker = -1;
+  };
+  struct SecondLook {
+    uint64_t id;
+    uint64_t first;  // the item it repeats
+    Check check;
+  };
   void reindex(const Hash128& prefix, Group& group);
+  bool may_check(int worker, int first_worker) const;
+  std::optional<TakenItem> take_second_look(int worker, int64_t max_cost, bool* is_too_costly);
+  std::optional<TakenItem> take_first(int worker, const Hash128& held, int64_t max_cost, bool* is_too_costly, Payload& payload);
   std::optional<Hash128> choose(int worker, const Hash128& held) const;
   const std::map<Hash128, int>& groups_near(int worker) const;
   void move_worker(int worker, const Hash128& prefix);
@@ -133,6 +155,9 @@ class WorkQueue {
   std::unordered_map<int, std::map<Hash128, int>>
       groups_of_replica_;  // with the number of its workers that are on them
   std::vector<Entry> entries_;
+  std::unordered_map<uint64_t, Check> to_check_;  // items that are not complete yet
+  std::vector<SecondLook> second_looks_;          // waiting
+  std::unordered_map<uint64_t, uint64_t> first_of_;
   Counts counts_;
   bool closed_ = false;
   bool stopped_ = false;

@@ -41,6 +41,10 @@ struct TemplateOptions {
   static TemplateOptions chat() { return {true, true, false, false, false}; }
 };
 
+// What strftime_now takes for now, seconds since 1970: before the first call the present time. All processes of a job, and
+// those that go on with it on another day, must say the same in their prompts. Any thread, before templates are rendered.
+void fix_strftime_now(int64_t unix_seconds);
+
 // A parsed template. Copies share the parsed form; rendering is const and safe from several threads.
 class Template {
  public:
