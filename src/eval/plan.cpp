@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <unordered_set>
 
 #include "evalmpi/comm/communicator.h"
@@ -66,8 +67,58 @@ std::string memory_lines(const Setup& setup, int tp, const std::vector<RankSitua
   return text;
 }
 
+// What the tasks' table adds up to.
+struct Totals {
+  int64_t requests = 0;
+  int64_t naive_tokens = 0;
+  int64_t distinct_tokens = 0;
+  int64_t planned_tokens = 0;
+  size_t chunks = 0;
+  Demand demand;
+  double data_seconds = 0;
+  double prompts_seconds = 0;  // and their tokens
+  double trie_seconds = 0;     // and chunks
+};
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+template <class Documents, class Requests, class Naive, class Distinct, class Planned, class Chunks>
+std::string task_line(const std::string& name, const Documents& documents, const Requests& requests, const Naive& naive,
+                      const Distinct& distinct, const Planned& planned, const Chunks& chunks) {
+  return fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", name, documents, requests, naive, distinct, planned, chunks);
+}
+
+std::string task_lines(const Setup& setup, int64_t token_budget, Totals& totals) {
+  std::string text = task_line("task", "documents", "requests", "naive tokens", "distinct", "planned", "chunks");
+  comm::Communicator self = comm::Communicator::self();
+  for (const task::TaskConfig& config : setup.selection.tasks) {
+    const auto start = std::chrono::steady_clock::now();
+    const LoadedTask loaded = load_task(setup, config);
+    const auto has_data = std::chrono::steady_clock::now();
+    totals.data_seconds += seconds_since(start);
+    const TaskRequests requests = encode_task(self, loaded.task, *setup.encoder, loaded.generation, Hash128{}, device::usable_cores());
+    const auto has_prompts = std::chrono::steady_clock::now();
+    totals.prompts_seconds += seconds_since(has_data);
+    const PlannedTask planned = plan_task(requests, loaded.generation, token_budget, [](const Hash128&) { return false; });
+    totals.trie_seconds += seconds_since(has_prompts);
+    text += task_line(config.name, loaded.task.evaluated_rows().size(), requests.size(), planned.naive_tokens,
+                      planned.distinct_tokens, planned.plan.planned_tokens, planned.plan.chunks.size());
+    totals.demand.add(requests, loaded, planned);
+    totals.requests += static_cast<int64_t>(requests.size());
+    totals.naive_tokens += planned.naive_tokens;
+    totals.distinct_tokens += planned.distinct_tokens;
+    totals.planned_tokens += planned.plan.planned_tokens;
+    totals.chunks += planned.plan.chunks.size();
+  }
+  return text + task_line("all", "", totals.requests, totals.naive_tokens, totals.distinct_tokens, totals.planned_tokens, totals.chunks);
+}
+
 std::string plan_of_one(const EvalOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
   const Setup setup = make_setup(options);
+  const double setup_seconds = seconds_since(start);
   const int dp = options.dp.value_or(1);
   std::string text = fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
                                  dp * options.tp > 1 ? "s" : "", dp, options.pp, options.tp, numerics_class(options.tp, options.pp));
@@ -78,29 +129,15 @@ std::string plan_of_one(const EvalOptions& options) {
   text += fmt::format("token budget: {} rows in one step ({}); {} lane{}\n", budget.rows, budget.why, lanes, lanes > 1 ? "s" : "");
   if (budget.warning) text += "warning: " + *budget.warning + "\n";
   if (!options.batch_size.empty()) text += batch_size_note(options.batch_size, budget.rows) + "\n";
-  text += "\n";
-
-  comm::Communicator self = comm::Communicator::self();
-  text += fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", "task", "documents", "requests", "naive tokens", "distinct", "planned", "chunks");
-  int64_t requests_in_all = 0, naive = 0, distinct = 0, planned_tokens = 0;
-  size_t chunks = 0;
-  Demand demand;
-  for (const task::TaskConfig& config : setup.selection.tasks) {
-    const LoadedTask loaded = load_task(setup, config);
-    const TaskRequests requests = encode_task(self, loaded.task, *setup.encoder, loaded.generation, Hash128{}, device::usable_cores());
-    const PlannedTask planned = plan_task(requests, loaded.generation, budget.rows, [](const Hash128&) { return false; });
-    text += fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", config.name, loaded.task.evaluated_rows().size(), requests.size(),
-                        planned.naive_tokens, planned.distinct_tokens, planned.plan.planned_tokens, planned.plan.chunks.size());
-    demand.add(requests, loaded, planned);
-    requests_in_all += static_cast<int64_t>(requests.size());
-    naive += planned.naive_tokens;
-    distinct += planned.distinct_tokens;
-    planned_tokens += planned.plan.planned_tokens;
-    chunks += planned.plan.chunks.size();
+  Totals totals;
+  text += "\n" + task_lines(setup, budget.rows, totals);
+  text += memory_lines(setup, options.tp, ranks, budget.rows, totals.demand);
+  if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, totals.demand)) text += "warning: " + *warning + "\n";
+  if (options.timings) {
+    text += fmt::format("\ntimings: model, tokenizer and task files {:.3f} s; data {:.3f} s; prompts and tokens {:.3f} s; trie and "
+                        "chunks {:.3f} s; {} core{}\n", setup_seconds, totals.data_seconds, totals.prompts_seconds, totals.trie_seconds,
+                        device::usable_cores(), device::usable_cores() > 1 ? "s" : "");
   }
-  text += fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", "all", "", requests_in_all, naive, distinct, planned_tokens, chunks);
-  text += memory_lines(setup, options.tp, ranks, budget.rows, demand);
-  if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, demand)) text += "warning: " + *warning + "\n";
   return text;
 }
 
