@@ -110,7 +110,6 @@ std::vector<std::pair<std::string, int>> hierarchy(const FinishedTasks& finished
 }
 
 using Cells = std::vector<std::string>;
-constexpr bool kRightAligned[] = {false, true, false, true, false, false, true, false, true};
 
 std::string table_of(const FinishedTasks& finished, const char* title,
                      const std::function<const task::TaskResult*(const std::string&)>& find) {
@@ -135,13 +134,13 @@ std::string table_of(const FinishedTasks& finished, const char* title,
       const auto shots_found = shots_of.find(name);
       rows.push_back({shown, version, metric->filter, shots_found == shots_of.end() ? " " : fmt::format("{}", shots_found->second),
                       metric->metric, arrow, fmt::format("{:.4f}", metric->value), "±",
-                      metric->standard_error ? fmt::format("{:.4f}", *metric->standard_error) : "N/A"});
+                      metric->standard_error ? fmt::format("{:.4f}", *metric->standard_error) : "   N/A"});
       shown.clear();
       version.clear();
     }
     if (metrics.empty()) rows.push_back({shown, version, "", "", "", "", "", "", ""});
   }
-  return markdown_table({title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"}, kRightAligned, rows);
+  return markdown_table({title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"}, rows);
 }
 
 Json spread(std::vector<float> values) {

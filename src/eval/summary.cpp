@@ -158,7 +158,6 @@ std::string csv(const std::vector<Entry>& entries, const std::vector<Combination
 std::string rounded(const std::optional<double>& value) { return value ? fmt::format("{:.4f}", *value) : "N/A"; }
 
 std::string markdown(const std::vector<Entry>& entries, const std::vector<Combination>& combinations) {
-  constexpr bool kRightAligned[] = {false, false, false, false, false, true, true, false, true, true, false, true};
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& entry = entries[i];
@@ -171,8 +170,7 @@ std::string markdown(const std::vector<Entry>& entries, const std::vector<Combin
                     entry.compared_with ? "±" : "", entry.compared_with ? rounded(entry.paired_standard_error) : ""});
   }
   return markdown_table({"Tasks", "Filter", "Metric", "", "Combination", "n-shot", "Value", "", "Stderr", "Difference", "",
-                         "Paired stderr"},
-                        kRightAligned, rows);
+                         "Paired stderr"}, rows);
 }
 
 }  // namespace
