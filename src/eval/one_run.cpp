@@ -197,7 +197,7 @@ void Run::start_coordinator() {
     attempt_->lock().beat();
     write_status("running", status_details());
   };
-  coordinator_ = std::make_unique<job::Coordinator>(session_.port(), queue_, shared_.stop, std::move(options));
+  coordinator_ = std::make_unique<job::CoordinatorThread>(session_.port(), queue_, shared_.stop, std::move(options));
 }
 
 // On rank 0: each task's report as soon as its last answer is in, in order.

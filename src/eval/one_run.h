@@ -139,7 +139,7 @@ class Run {
   std::unique_ptr<store::LogWriter> log_;
   AnswerTable answers_;
   job::WorkQueue queue_;
-  std::unique_ptr<job::Coordinator> coordinator_;
+  std::unique_ptr<job::CoordinatorThread> coordinator_;
   std::unique_ptr<LocalReplicas> replicas_;
   bool lanes_running_ = false;
   bool has_warned_of_memory_ = false;

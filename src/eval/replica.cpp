@@ -103,7 +103,7 @@ namespace {
 
 // A lane that waits lends its core to those that compute.
 std::optional<job::Item> next_item(job::WorkerClient& client, RecordKeeper& keeper) {
-  if (client.has_item()) return client.next();
+  if (std::optional<job::Item> item = client.next_if_here()) return item;
   keeper.drain();
   const ops::LentCores waiting(1);
   return client.next();

@@ -10,10 +10,9 @@
 namespace evalmpi::job {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Without messages the thread looks this often at the stop flag, and, while workers wait for items that are still
+// Without messages a round looks this often at the stop flag, and, while workers wait for items that are still
 // being planned, at the queue.
 constexpr milliseconds kIdle{50};
 constexpr milliseconds kIdleWhileAsked{5};
@@ -33,34 +32,20 @@ Coordinator::Coordinator(comm::MessagePort& port, WorkQueue& queue, const StopFl
     EVALMPI_CHECK(options_.replica_of_worker.size() == workers_.size());
     queue_.set_replicas(options_.replica_of_worker);
   }
-  thread_ = std::thread([this] { serve(); });
 }
 
-Coordinator::~Coordinator() {
-  shut_down_ = true;
-  if (thread_.joinable()) thread_.join();
-}
-
-void Coordinator::join() {
-  if (thread_.joinable()) thread_.join();
-  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
-}
-
-void Coordinator::serve() {
-  bool goes_on = true;
-  while (goes_on) {
-    try {
-      goes_on = serve_once();
-    } catch (...) {
-      // After the first failure the workers are told to stop; a second one means that they cannot even be told.
-      goes_on = failure_ == nullptr;
-      if (!failure_) failure_ = std::current_exception();
-    }
+bool Coordinator::serve_once() noexcept {
+  try {
+    return serve_round();
+  } catch (...) {
+    // After the first failure the workers are told to stop; a second one means that they cannot even be told.
+    const bool goes_on = failure_ == nullptr;
+    if (!failure_) failure_ = std::current_exception();
+    return goes_on;
   }
 }
 
-// One round: messages, stop, answers, tick. False when there is nothing more to serve.
-bool Coordinator::serve_once() {
+bool Coordinator::serve_round() {
   milliseconds patience = waiting_.empty() ? kIdle : kIdleWhileAsked;
   for (int i = 0; i < kMessagesPerRound; ++i) {
     const std::optional<comm::Message> message = port_.receive(wire::kToCoordinator, patience);
@@ -69,7 +54,7 @@ bool Coordinator::serve_once() {
     patience = milliseconds(0);
   }
   if (const Stop wanted = wanted_stop(); wanted > told_) tell_all(wanted);
-  if (shut_down_) return false;
+  if (gives_up_) return false;
   answer_waiting();
   tick();
   return num_left_ < options_.num_workers;
@@ -188,8 +173,8 @@ void Coordinator::tell_all(Stop how) {
 }
 
 Stop Coordinator::wanted_stop() {
-  if (shut_down_ || failure_) return Stop::kNow;
-  if (options_.deadline && Clock::now() >= *options_.deadline && !queue_.is_finished()) {
+  if (gives_up_ || failure_) return Stop::kNow;
+  if (options_.deadline && options_.now() >= *options_.deadline && !queue_.is_finished()) {
     stopped_by_deadline_ = true;
     return Stop::kNow;
   }
@@ -200,7 +185,7 @@ Stop Coordinator::wanted_stop() {
 int64_t Coordinator::affordable_cost(const Worker& worker) const {
   constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
   if (!options_.deadline || seconds_done_ <= 0) return kAny;
-  const std::chrono::duration<double> left = *options_.deadline - Clock::now();
+  const std::chrono::duration<double> left = *options_.deadline - options_.now();
   double cost = left.count() / kTimeMargin * cost_done_ / seconds_done_;
   for (const InFlight& flight : worker.in_flight) cost -= static_cast<double>(flight.cost);
   if (cost >= 9e18) return kAny;
@@ -208,9 +193,26 @@ int64_t Coordinator::affordable_cost(const Worker& worker) const {
 }
 
 void Coordinator::tick() {
-  if (!options_.on_tick || failure_ || Clock::now() < next_tick_) return;
-  next_tick_ = Clock::now() + kTick;
+  if (!options_.on_tick || failure_ || options_.now() < next_tick_) return;
+  next_tick_ = options_.now() + kTick;
   options_.on_tick();
+}
+
+CoordinatorThread::CoordinatorThread(comm::MessagePort& port, WorkQueue& queue, const StopFlag& stop,
+                                     CoordinatorOptions options)
+    : coordinator_(port, queue, stop, std::move(options)), thread_([this] {
+        while (coordinator_.serve_once()) {
+        }
+      }) {}
+
+CoordinatorThread::~CoordinatorThread() {
+  coordinator_.give_up();
+  if (thread_.joinable()) thread_.join();
+}
+
+void CoordinatorThread::join() {
+  if (thread_.joinable()) thread_.join();
+  if (coordinator_.failure()) std::rethrow_exception(coordinator_.failure());
 }
 
 }  // namespace evalmpi::job

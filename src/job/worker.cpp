@@ -25,27 +25,35 @@ WorkerClient::~WorkerClient() { leave(); }
 
 std::optional<Item> WorkerClient::next() {
   if (has_left_) return std::nullopt;
-  if (!has_asked_) ask();
-  while (!ahead_ && !is_drained_ && !should_stop()) {
-    const std::optional<comm::Message> message = port_.receive(wire::kToWorker + id_, kLookAtStop);
-    if (message) take_message(message->bytes);
+  while (!wait(kLookAtStop)) {
   }
-  take_arrived_messages();
   if (!ahead_ || should_stop()) {
     leave();
     return std::nullopt;
   }
+  return take_item();
+}
+
+std::optional<Item> WorkerClient::next_if_here() {
+  wait(std::chrono::milliseconds(0));
+  if (has_left_ || !ahead_ || should_stop()) return std::nullopt;
+  return take_item();
+}
+
+bool WorkerClient::wait(std::chrono::milliseconds patience) {
+  if (has_left_) return true;
+  if (!has_asked_) ask();
+  const auto is_settled = [this] { return ahead_ || is_drained_ || should_stop(); };
+  take_messages(is_settled() ? std::chrono::milliseconds(0) : patience);
+  return is_settled();
+}
+
+Item WorkerClient::take_item() {
   Item item = std::move(*ahead_);
   ahead_.reset();
   if (item.prefix != Hash128{}) held_ = item.prefix;
   if (!is_drained_) ask();
   return item;
-}
-
-bool WorkerClient::has_item() {
-  if (has_left_) return false;
-  take_arrived_messages();
-  return ahead_.has_value() && !should_stop();
 }
 
 void WorkerClient::finished(const Item& item, double seconds, std::string_view record, std::string_view log_name,
@@ -57,7 +65,7 @@ void WorkerClient::finished(const Item& item, double seconds, std::string_view r
 }
 
 bool WorkerClient::stop_now() {
-  if (!has_left_) take_arrived_messages();
+  if (!has_left_) take_messages(std::chrono::milliseconds(0));
   return stop_.now() || told_ == Stop::kNow;
 }
 
@@ -79,10 +87,11 @@ void WorkerClient::ask() {
   has_asked_ = true;
 }
 
-void WorkerClient::take_arrived_messages() {
-  while (const std::optional<comm::Message> message =
-             port_.receive(wire::kToWorker + id_, std::chrono::milliseconds(0))) {
+// All that are here; waits for the first only.
+void WorkerClient::take_messages(std::chrono::milliseconds patience) {
+  while (const std::optional<comm::Message> message = port_.receive(wire::kToWorker + id_, patience)) {
     take_message(message->bytes);
+    patience = std::chrono::milliseconds(0);
   }
 }
 

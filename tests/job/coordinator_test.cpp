@@ -83,7 +83,7 @@ TEST(Coordinator, every_record_arrives_once_for_any_number_of_workers) {
       Cluster::report(client, worker, item);
     });
     cluster.queue.add(random_items(500, 1));
-    Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+    CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
     cluster.queue.add(random_items(500, 2));  // planned while work is running
     cluster.queue.close();
     coordinator.join();
@@ -107,7 +107,7 @@ TEST(Coordinator, nothing_to_do_ends_at_once) {
   Cluster cluster(2, 1);
   cluster.queue.close();
   cluster.start_workers([](WorkerClient&, int, const Item&) { FAIL(); });
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
   coordinator.join();
   cluster.join_workers();
 }
@@ -117,7 +117,7 @@ TEST(Coordinator, a_worker_is_served_ahead) {
   Cluster cluster(1, 1);
   cluster.queue.add(random_items(3, 1));
   cluster.queue.close();
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
   bool is_first = true;
   cluster.start_workers([&](WorkerClient& client, int worker, const Item& item) {
     if (std::exchange(is_first, false)) {
@@ -135,7 +135,7 @@ TEST(Coordinator, the_tail_is_not_handed_out_ahead) {
   Cluster cluster(1, 2);
   cluster.queue.add({{"long", {}, 100}, {"short", {}, 1}, {"short", {}, 1}});
   cluster.queue.close();
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
   cluster.start_workers([&](WorkerClient& client, int worker, const Item& item) {
     if (item.payload == "long") {
       while (cluster.queue.counts().completed < 2) std::this_thread::yield();
@@ -152,7 +152,7 @@ TEST(Coordinator, stop_after_chunk_keeps_what_is_in_hand_and_drops_what_was_sent
   Cluster cluster(2, 1);
   cluster.queue.add(random_items(100, 1));
   cluster.queue.close();
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
   std::barrier both(2);
   std::atomic<int> begun{0};
   cluster.start_workers([&](WorkerClient& client, int worker, const Item& item) {
@@ -178,7 +178,7 @@ TEST(Coordinator, a_signal_at_any_rank_stops_all_ranks) {
   Cluster cluster(3, 1);
   cluster.queue.add(random_items(100, 1));
   cluster.queue.close();
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
   std::barrier all(3);
   cluster.start_workers([&](WorkerClient& client, int worker, const Item&) {
     all.arrive_and_wait();
@@ -197,7 +197,7 @@ TEST(Coordinator, a_deadline_that_has_passed_stops_all) {
   cluster.queue.close();
   CoordinatorOptions options = cluster.options();
   options.deadline = Clock::now() - std::chrono::seconds(1);
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
   cluster.start_workers([](WorkerClient&, int, const Item&) { FAIL() << "nothing may begin"; });
   coordinator.join();
   cluster.join_workers();
@@ -229,12 +229,35 @@ struct HandWorker {
   }
 };
 
+// A lane looks for its next item while records of earlier ones are still being written; their receipts must not come
+// after the word that it leaves.
+TEST(WorkerClient, looking_for_an_item_never_leaves) {
+  std::vector<comm::MessagePort> ports = comm::MessagePort::connected(2);
+  StopFlag stop;
+  WorkerClient client(ports[1], 0, 0, stop);
+  EXPECT_FALSE(client.next_if_here());
+  ports[0].post(1, wire::kToWorker,
+                wire::start_message(wire::Kind::kItem, 0).put(uint64_t{7}).put(Hash128{}).put_text("p").take());
+  stop.request(Stop::kAfterChunk);
+  EXPECT_FALSE(client.next_if_here());
+  const auto next_kind = [&]() -> std::optional<wire::Kind> {
+    const auto message = ports[0].receive(wire::kToCoordinator, std::chrono::milliseconds(0));
+    if (!message) return std::nullopt;
+    ByteReader reader(message->bytes, "message");
+    return wire::read_head(reader).kind;
+  };
+  EXPECT_EQ(next_kind(), wire::Kind::kRequest);
+  EXPECT_EQ(next_kind(), std::nullopt);
+  EXPECT_FALSE(client.next());
+  EXPECT_EQ(next_kind(), wire::Kind::kLeave);
+}
+
 TEST(Coordinator, an_item_that_would_end_after_the_deadline_is_not_begun) {
   Cluster cluster(1, 1);
   cluster.queue.add({{"first", {}, 200}, {"second", {}, 100}});
   CoordinatorOptions options = cluster.options();
   options.deadline = Clock::now() + std::chrono::hours(1);
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
   HandWorker worker{cluster.ports[0], 0};
   worker.ask();
   EXPECT_EQ(worker.receive(), 0u);
@@ -251,7 +274,7 @@ TEST(Coordinator, a_receipt_that_comes_twice_is_one_record) {
   Cluster cluster(1, 1);
   cluster.queue.add({{"only", {}, 1}});
   cluster.queue.close();
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
   HandWorker worker{cluster.ports[0], 0};
   worker.ask();
   EXPECT_EQ(worker.receive(), 0u);
@@ -268,7 +291,7 @@ TEST(Coordinator, a_failure_while_recording_halts_the_workers_and_is_thrown_by_j
   cluster.queue.close();
   CoordinatorOptions options = cluster.options();
   options.on_record = [](const Receipt&) { fail(ExitCode::kIo, "the disk is full"); };
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
   cluster.start_workers(Cluster::report);
   cluster.join_workers();
   try {
@@ -284,7 +307,7 @@ TEST(Coordinator, a_message_of_another_version_or_a_cut_one_ends_the_service) {
   for (const std::string& bytes : {std::string("\x02\x01\0\0\0\0", 6), std::string("\x01\x01\0\0", 4), std::string(),
                                    std::string("\x01\x01\x09\0\0\0", 6)}) {
     Cluster cluster(1, 1);
-    Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+    CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
     cluster.ports[0].post(0, wire::kToCoordinator, bytes);
     HandWorker worker{cluster.ports[0], 0};
     worker.leave();
@@ -294,7 +317,7 @@ TEST(Coordinator, a_message_of_another_version_or_a_cut_one_ends_the_service) {
 
 TEST(Coordinator, is_destroyed_without_waiting_for_workers_that_never_came) {
   Cluster cluster(2, 1);
-  const Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
+  const CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, cluster.options());
 }
 
 TEST(Coordinator, ticks_while_it_serves) {
@@ -302,7 +325,7 @@ TEST(Coordinator, ticks_while_it_serves) {
   std::atomic<int> ticks{0};
   CoordinatorOptions options = cluster.options();
   options.on_tick = [&] { ++ticks; };
-  Coordinator coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
+  CoordinatorThread coordinator(cluster.ports[0], cluster.queue, cluster.stop, std::move(options));
   while (ticks == 0) std::this_thread::yield();
   cluster.queue.close();
   cluster.start_workers(Cluster::report);

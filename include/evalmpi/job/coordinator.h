@@ -1,6 +1,6 @@
 #pragma once
 
-// Rank 0's service thread: hands out chunks and gathers their records. Nothing here knows what a chunk is.
+// Rank 0's service: hands out chunks and gathers their records. Nothing here knows what a chunk is.
 
 #include <atomic>
 #include <chrono>
@@ -39,28 +39,35 @@ struct CoordinatorOptions {
   std::vector<int> replica_of_worker = {};
   // The attempt must have ended by then.
   std::optional<std::chrono::steady_clock::time_point> deadline;
-  // Called in the service thread. An Error from either ends the service: workers are halted, join() throws it.
+  // Called in serve_once(). An Error from either ends the service: workers are told to stop now, failure() is it.
   std::function<void(Receipt)> on_record;  // once per item, also when a receipt comes twice
   std::function<void()> on_tick;           // about every second: heartbeat of the lock, status.json
+  std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
-// Serves until every worker has left. Hand-out ends when the queue is closed and drained, when `stop` or any worker's
+// Hand-out ends when the queue is closed and drained, when `stop` or any worker's
 // StopFlag asks, or when the deadline is nearer than the next item would take by the rate measured so far (workers then
 // finish what they have). At the deadline itself workers are told to drop what they have.
 // A worker that is busy gets its next item early (it asks ahead), except when no more items wait than there are
 // workers: then an item goes to whoever is free first, so that none lies behind a long one.
 class Coordinator {
  public:
-  // Starts the thread. `port`, `queue` and `stop` outlive this object; nobody else receives kToCoordinator on `port`.
+  // `port`, `queue` and `stop` outlive this object; nobody else receives kToCoordinator on `port`.
   Coordinator(comm::MessagePort& port, WorkQueue& queue, const StopFlag& stop, CoordinatorOptions options);
   Coordinator(const Coordinator&) = delete;
   Coordinator& operator=(const Coordinator&) = delete;
-  ~Coordinator();  // without join() before: tells the workers to stop and does not wait for them
 
-  // Waits until all workers have left. FAILS: with what ended the service.
-  void join();
+  // One round: the messages that are here (waiting a little for the first), stop, answers, tick. False when there is
+  // nothing more to serve: every worker has left, or could not even be told to.
+  bool serve_once() noexcept;
 
-  // Whether the deadline ended the hand-out. Valid after join().
+  // From any thread: the next round tells the workers to stop and is the last.
+  void give_up() noexcept { gives_up_ = true; }
+
+  // What ended the service early; null if nothing did.
+  std::exception_ptr failure() const { return failure_; }
+
+  // Whether the deadline ended the hand-out.
   bool stopped_by_deadline() const { return stopped_by_deadline_; }
 
  private:
@@ -76,8 +83,7 @@ class Coordinator {
     std::vector<InFlight> in_flight;
   };
 
-  void serve();
-  bool serve_once();
+  bool serve_round();
   void handle(int rank, const std::string& bytes);
   void accept(Receipt receipt, Worker& worker);
   void remove(Worker& worker);
@@ -103,7 +109,26 @@ class Coordinator {
   bool stopped_by_deadline_ = false;
   std::chrono::steady_clock::time_point next_tick_{};
   std::exception_ptr failure_;
-  std::atomic<bool> shut_down_{false};
+  std::atomic<bool> gives_up_{false};
+};
+
+// A coordinator with the thread that serves until every worker has left.
+class CoordinatorThread {
+ public:
+  // As Coordinator. `now` of the options has to go on by itself.
+  CoordinatorThread(comm::MessagePort& port, WorkQueue& queue, const StopFlag& stop, CoordinatorOptions options);
+  CoordinatorThread(const CoordinatorThread&) = delete;
+  CoordinatorThread& operator=(const CoordinatorThread&) = delete;
+  ~CoordinatorThread();  // without join() before: tells the workers to stop and does not wait for them
+
+  // Waits until all workers have left. FAILS: with what ended the service.
+  void join();
+
+  // Valid after join().
+  bool stopped_by_deadline() const { return coordinator_.stopped_by_deadline(); }
+
+ private:
+  Coordinator coordinator_;
   std::thread thread_;
 };
 

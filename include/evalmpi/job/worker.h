@@ -37,11 +37,15 @@ class WorkerClient {
   // An item that was sent ahead when a stop came is dropped here and computed in a later attempt.
   std::optional<Item> next();
 
-  // Whether next() would give an item without waiting.
-  bool has_item();
+  // The next item if it is here already, else nullopt; does not wait and does not leave.
+  std::optional<Item> next_if_here();
 
-  // Reports `item` as done, after `seconds` of work. REQUIRES: the record is durable at `position` of `log_name`. From any
-  // thread, but before the next() that may leave.
+  // One look: takes what has arrived, waiting up to `patience` for the first message. True when next() returns at
+  // once, be it with an item or with nothing.
+  bool wait(std::chrono::milliseconds patience);
+
+  // Reports `item` as done, after `seconds` of work. REQUIRES: the record is durable at `position` of `log_name`. From
+  // any thread, but before the next() that may leave.
   void finished(const Item& item, double seconds, std::string_view record, std::string_view log_name,
                 const store::LogPosition& position) const;
 
@@ -55,7 +59,8 @@ class WorkerClient {
  private:
   void ask();
   void take_message(const std::string& bytes);
-  void take_arrived_messages();
+  void take_messages(std::chrono::milliseconds patience);
+  Item take_item();
   bool should_stop() const;
 
   comm::MessagePort& port_;
