@@ -8,13 +8,12 @@
 #include "commands.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/comm/launch.h"
-#include "evalmpi/comm/session.h"
-#include "evalmpi/comm/together.h"
 #include "evalmpi/eval/options.h"
 #include "evalmpi/eval/run.h"
 #include "evalmpi/task/task_index.h"
 #include "harness_spelling.h"
 #include "option_parser.h"
+#include "watched_session.h"
 
 namespace evalmpi::cli {
 namespace {
@@ -124,20 +123,11 @@ ExitCode eval_command(const Invocation& invocation) {
   const std::optional<eval::JobOptions> options = read_options(invocation.arguments, kEvalHelp, &job_name);
   if (!options) return ExitCode::kComplete;
   eval::combinations(*options);
-  comm::Session session = comm::Session::start(comm::recognise_launch(comm::process_environment()));
-  try {
-    const ExitCode code = eval::run(session, *options, {name_of_run(job_name, options->each), invocation.process_start});
-    session.finish();
-    return code;
-  } catch (const comm::SharedError& error) {
-    if (error.is_reporter()) log::error("{}", error.what());
-    session.finish();
-    return error.code();
-  } catch (...) {
-    const comm::Failure failure = comm::current_failure();
-    log::error("{}", failure.message);
-    session.abort(failure.code);
-  }
+  return in_watched_session(options->each.hang_timeout, [&](const WatchedSession& watched) {
+    return eval::run(
+        watched.session, *options,
+        {name_of_run(job_name, options->each), invocation.process_start, &watched.watchdog, &watched.roll_call});
+  });
 }
 
 ExitCode plan_command(const Invocation& invocation) {

@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "evalmpi/base/error.h"
+#include "evalmpi/base/steps.h"
 
 namespace evalmpi::comm {
 namespace {
@@ -57,6 +58,7 @@ void Communicator::barrier() { backend_->barrier(); }
 void Communicator::broadcast(std::span<std::byte> data, int root) {
   EVALMPI_CHECK(root >= 0 && root < size());
   backend_->broadcast(data, root);
+  count_step();
 }
 
 std::string Communicator::broadcast_bytes(std::string text, int root) {
@@ -69,6 +71,7 @@ std::string Communicator::broadcast_bytes(std::string text, int root) {
 
 at::Tensor Communicator::all_reduce_sum(const at::Tensor& x) {
   EVALMPI_CHECK(x.defined() && x.device().is_cpu() && x.scalar_type() == at::kFloat);
+  count_step();
   if (size() == 1) {
     return x;
   }

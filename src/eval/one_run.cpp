@@ -10,6 +10,17 @@
 
 namespace evalmpi::eval {
 
+Run::~Run() {
+  const std::lock_guard lock(shared_.attempts_mutex);
+  std::erase_if(shared_.attempts,
+                [this](const job::AttemptIdentity& attempt) { return attempt.directory == identity_.directory; });
+}
+
+void Run::enter_phase(const char* phase, const std::string& what, job::Judged judged) {
+  progress_.phase(what.empty() ? phase : what);
+  heartbeat_->enter(phase, judged);
+}
+
 ExitCode Run::execute() {
   std::optional<std::jthread> watcher;
   try {
@@ -18,16 +29,20 @@ ExitCode Run::execute() {
     read_inputs();
     inputs_read_seconds_ = seconds_since(started_);
     choose_budget();
+    enter_phase("opening the output folder");
     open_output();
     watcher.emplace([this](const std::stop_token& token) { watch_for_stop(token); });
+    enter_phase("reading the logs of earlier attempts");
     read_earlier_logs();
     plan_tasks();
     finish_tasks();
     stop_lanes();
     gather_peaks();
+    heartbeat_->enter("publishing", job::Judged::kHelped);
     together("publish results", [&] {
       if (is_root() && tasks_done_ == tasks_.size()) publish();
     });
+    heartbeat_->enter("ending", job::Judged::kHelped);
     watcher.reset();  // from here on the main thread says how it ended
     return agree_on_exit_code();
   } catch (...) {
@@ -45,7 +60,7 @@ ExitCode Run::execute() {
 }
 
 void Run::read_inputs() {
-  progress_.phase("reading the model's description and the tasks");
+  enter_phase("reading the model's description and the tasks");
   together("read model and tasks", [&] { setup_ = make_setup(options_); });
   const std::string note = adapter_note(setup_);
   if (is_root() && !options_.quiet && !note.empty()) log::info("{}", note);
@@ -82,7 +97,7 @@ void Run::plan_tasks() {
   const int threads = std::max(1, device::usable_cores() / session_.local_size());
   tasks_.reserve(setup_.selection.tasks.size());
   for (const task::TaskConfig& config : setup_.selection.tasks) {
-    progress_.phase(fmt::format("reading {}", config.name));
+    enter_phase("reading and planning tasks", fmt::format("reading {}", config.name));
     const auto task_start = Clock::now();
     TaskState state{together("read task " + config.name, [&] { return load_task(setup_, config); }), {}};
     if (is_root() && options_.write_out) {
@@ -135,7 +150,7 @@ void Run::log_loading() const {
 
 void Run::ensure_lanes() {
   if (lanes_running_) return;
-  progress_.phase("reading the weights");
+  enter_phase("reading the weights");
   together("read weights", [&] {
     try {
       replicas_->finish_loading();
@@ -149,7 +164,8 @@ void Run::ensure_lanes() {
   if (is_root()) start_coordinator();
   lanes_running_ = true;
   if (is_root()) first_chunk_seconds_ = seconds_since(started_);
-  replicas_->start(session_, shared_.stop, *setup_.tokenizer, log_.get(), [this](std::exception_ptr failure) { fail_now(failure); });
+  replicas_->start(session_, shared_.stop, *setup_.tokenizer, log_.get(), context_.watchdog,
+                   [this](std::exception_ptr failure) { fail_now(failure); });
 }
 
 namespace {
@@ -216,19 +232,26 @@ void Run::finish_tasks() {
       answers_.give_up();
     });
   }
-  const ReportOptions report{identity_.log_directory(), class_hash_, options_.bootstrap_iterations, device::usable_cores()};
+  const ReportOptions report{identity_.log_directory(), class_hash_, options_.bootstrap_iterations,
+                             device::usable_cores()};
+  heartbeat_->enter("waiting for answers", job::Judged::kNever);
   for (size_t i = 0; i < tasks_.size() && answers_.wait_for(static_cast<int>(i)); ++i) {
-    published_.add(report_task(tasks_[i].loaded.task, tasks_[i].requests, tasks_[i].loaded.generation, answers_, *setup_.tokenizer, report),
+    heartbeat_->enter("reporting a task", job::Judged::kHelped);
+    published_.add(report_task(tasks_[i].loaded.task, tasks_[i].requests, tasks_[i].loaded.generation, answers_,
+                               *setup_.tokenizer, report),
                    options_.log_samples);
     tasks_[i].requests = {};
     ++tasks_done_;
+    heartbeat_->enter("waiting for answers", job::Judged::kNever);
   }
   if (until_coordinator_ends.joinable()) until_coordinator_ends.join();
   if (coordinator_failure) std::rethrow_exception(coordinator_failure);
 }
 
 void Run::stop_lanes() {
+  heartbeat_->enter("waiting for the lanes", job::Judged::kNever);
   replicas_->join();
+  heartbeat_->enter("waiting for the other ranks", job::Judged::kHelped);
   lanes_running_ = false;
 }
 

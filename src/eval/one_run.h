@@ -27,6 +27,7 @@
 #include "evalmpi/job/attempt.h"
 #include "evalmpi/job/coordinator.h"
 #include "evalmpi/job/signals.h"
+#include "evalmpi/job/watchdog.h"
 #include "evalmpi/job/work_queue.h"
 #include "held_weights.h"
 #include "progress.h"
@@ -70,6 +71,10 @@ struct SharedByRuns {
   };
   std::optional<AtStart> at_start;
   int runs_begun = 0;
+  // Attempts at work, the folder of several runs first: where a rank notes that it had to end the job.
+  std::mutex attempts_mutex;
+  std::vector<job::AttemptIdentity> attempts;
+  void note_stopped(const std::string& why);  // any rank, any thread; what cannot be written is left
   // Rank 0, any thread: a run has written this status of itself.
   std::function<void(std::string_view state, const Json& details)> on_status;
 };
@@ -83,7 +88,9 @@ class Run {
         shared_(shared),
         started_(shared.runs_begun++ == 0 ? context.process_start : Clock::now()),
         verification_(options.verify.value_or(0)),
-        progress_(options.quiet || session.rank() != 0) {}
+        progress_(options.quiet || session.rank() != 0),
+        heartbeat_(job::heartbeat_of(context.watchdog, "main")) {}
+  ~Run();
 
   ExitCode execute();
 
@@ -93,6 +100,9 @@ class Run {
   auto together(std::string_view phase, F f) {
     return comm::run_together(session_.world(), phase, std::move(f));
   }
+
+  // What the main thread does from now on, for the progress line (`what`, if it says more) and the watchdog.
+  void enter_phase(const char* phase, const std::string& what = "", job::Judged judged = job::Judged::kHelped);
 
   void read_inputs();
   void choose_budget();
@@ -111,7 +121,7 @@ class Run {
   ExitCode agree_on_exit_code();
 
   Json status_details() const;
-  void write_status(std::string_view state, const Json& details) const;
+  bool write_status(std::string_view state, const Json& details) const;
   [[noreturn]] void fail_now(std::exception_ptr failure);
   void watch_for_stop(const std::stop_token& token);
 
@@ -122,6 +132,7 @@ class Run {
   Clock::time_point started_;  // the first run counts from the process's start
   Verification verification_;  // rank 0
   Progress progress_;
+  std::shared_ptr<job::Heartbeat> heartbeat_;  // of the main thread
 
   Setup setup_;
   std::optional<comm::Mesh> mesh_;

@@ -23,9 +23,10 @@ Json Run::status_details() const {
   return details;
 }
 
-void Run::write_status(std::string_view state, const Json& details) const {
-  attempt_->write_status(state, details);
+bool Run::write_status(std::string_view state, const Json& details) const {
+  const bool is_first = attempt_->write_status(state, details);
   if (shared_.on_status) shared_.on_status(state, details);
+  return is_first;
 }
 
 std::string Run::out_of_memory_note() const {
@@ -85,6 +86,17 @@ void Run::fail_now(std::exception_ptr failure) {
   session_.abort(cause.code);
 }
 
+void SharedByRuns::note_stopped(const std::string& why) {
+  const std::lock_guard lock(attempts_mutex);
+  for (const job::AttemptIdentity& attempt : attempts) {
+    try {
+      job::note_stopped(attempt, why);
+    } catch (const Error& error) {
+      log::warning("status.json could not be written: {}", error.what());
+    }
+  }
+}
+
 // TERM and INT leave about a second: what is logged is durable already, so the job notes where it stands and ends.
 void Run::watch_for_stop(const std::stop_token& token) {
   while (!token.stop_requested()) {
@@ -93,17 +105,22 @@ void Run::watch_for_stop(const std::stop_token& token) {
     // Rank 0 writes the status; the others give it the time to, in case the signal reached all of them.
     if (!is_root()) std::this_thread::sleep_for(std::chrono::milliseconds(500));
     if (is_failing_.exchange(true)) return;
+    // Where rank 0 could not: it may be what died.
+    if (session_.rank() == 1) shared_.note_stopped(fmt::format("stopped by signal {}", shared_.stop.signal()));
     if (attempt_) {
       progress_.end_line();
+      bool is_first = true;
       try {
         Json details = status_details();
         details["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
-        write_status("stopped", details);
+        details["error"] = fmt::format("stopped by signal {}", shared_.stop.signal());
+        is_first = write_status("stopped", details);
       } catch (const Error& error) {
         log::error("{}", error.what());
       }
-      log::warning("stopped by signal {}: {} chunks are saved; start again with -o {} to go on", shared_.stop.signal(),
-                   queue_.counts().completed, identity_.directory.string());
+      if (is_first)
+        log::warning("stopped by signal {}: {} chunks are saved; start again with -o {} to go on",
+                     shared_.stop.signal(), queue_.counts().completed, identity_.directory.string());
     }
     session_.abort(ExitCode::kStoppedEarly);
   }

@@ -39,6 +39,10 @@ void Run::open_output() {
   published_.time_id = shared["time"];
   text::fix_strftime_now(identity_.created_unix_seconds);
   published_.directory = identity_.directory;
+  {
+    const std::lock_guard lock(shared_.attempts_mutex);
+    shared_.attempts.push_back(identity_);
+  }
   const bool has_leader = std::any_of(mesh_->places.begin(), mesh_->places.end(),
                                       [](const comm::LocalPlace& place) { return place.tp_rank == 0; });
   together("find the output folder", [&] {

@@ -269,6 +269,10 @@ std::vector<Field> fields(EvalOptions& o) {
       number_field("max-hours", "H", o.max_hours,
                    "Stop in time before H hours are over, with everything saved (exit code 75). The end of a Slurm job "
                    "is heeded without this.", kLayout),
+      number_field("hang-timeout", "S", o.hang_timeout,
+                   "End the job (exit code 75, everything saved) when a rank shows no sign of life for S seconds, or a thread "
+                   "neither computes nor reads; the message names it. However slow, work is no hang. 0: never. Default 300.",
+                   kLayout),
       path_field("output", "DIR", o.output,
                  "Where results go; a second start with the same folder computes only what is missing. Default: a new "
                  "folder runs/<what>-<time>.", kOutput),
@@ -309,6 +313,9 @@ ResolvedOptions resolve(const EvalOptions& options) {
   }
   if (options.verify && !(*options.verify >= 0 && *options.verify <= 1)) {
     fail(ExitCode::kUsage, "--verify {}: expected a share of the chunks between 0 and 1", *options.verify);
+  }
+  if (options.hang_timeout && !(*options.hang_timeout >= 0 && *options.hang_timeout <= 1e6)) {
+    fail(ExitCode::kUsage, "--hang-timeout {}: expected seconds, from 0 to a million", *options.hang_timeout);
   }
   if (options.pp > 1) fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
   if (options.limit && !options.samples.empty()) fail(ExitCode::kUsage, "--limit and --samples exclude each other");

@@ -17,8 +17,10 @@ double thread_cpu_seconds() {
 }  // namespace
 
 RecordKeeper::RecordKeeper(const job::WorkerClient& client, store::LogWriter& log, LoggingTime& time,
-                           std::function<void(std::exception_ptr)> on_failure)
-    : client_(client), log_(log), time_(time), on_failure_(std::move(on_failure)), thread_([this] { serve(); }) {}
+                           job::Watchdog* watchdog, std::function<void(std::exception_ptr)> on_failure)
+    : client_(client), log_(log), time_(time), watchdog_(watchdog), on_failure_(std::move(on_failure)), thread_([this] {
+        serve();
+      }) {}
 
 RecordKeeper::~RecordKeeper() {
   {
@@ -45,6 +47,7 @@ void RecordKeeper::drain() {
 }
 
 void RecordKeeper::serve() {
+  const auto heartbeat = job::heartbeat_of(watchdog_, "log");
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return !waiting_.empty() || is_ending_; });
@@ -53,12 +56,15 @@ void RecordKeeper::serve() {
     waiting_.pop_front();
     is_busy_ = true;
     lock.unlock();
+    heartbeat->enter("writing a record", job::Judged::kAlone);
+    heartbeat->set_chunk(finished.item.id);
     try {
       const store::LogPosition position = log_.append(finished.record);
       client_.finished(finished.item, finished.seconds, finished.record, log_.path().filename().string(), position);
     } catch (...) {
       on_failure_(std::current_exception());
     }
+    heartbeat->enter("waiting for records", job::Judged::kNever);
     lock.lock();
     is_busy_ = false;
     changed_.notify_all();

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "evalmpi/job/watchdog.h"
 #include "evalmpi/job/worker.h"
 #include "evalmpi/store/record_log.h"
 
@@ -25,8 +26,9 @@ struct LoggingTime {
 
 class RecordKeeper {
  public:
-  // `client`, `log` and `time` outlive this. on_failure is called in this thread, at most once, and must end the job.
-  RecordKeeper(const job::WorkerClient& client, store::LogWriter& log, LoggingTime& time,
+  // `client`, `log`, `time` and `watchdog` (or null) outlive this. on_failure is called in this thread, at most once,
+  // and must end the job.
+  RecordKeeper(const job::WorkerClient& client, store::LogWriter& log, LoggingTime& time, job::Watchdog* watchdog,
                std::function<void(std::exception_ptr)> on_failure);
   RecordKeeper(const RecordKeeper&) = delete;
   RecordKeeper& operator=(const RecordKeeper&) = delete;
@@ -48,6 +50,7 @@ class RecordKeeper {
   const job::WorkerClient& client_;
   store::LogWriter& log_;
   LoggingTime& time_;
+  job::Watchdog* watchdog_;
   std::function<void(std::exception_ptr)> on_failure_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -2,10 +2,10 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <chrono>
 
-#include <algorithm>
-
+#include "evalmpi/base/bytes.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/job/worker.h"
@@ -74,7 +74,8 @@ int LocalReplicas::worker_count(const comm::Mesh& mesh) {
 }
 
 void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, const text::Tokenizer& tokenizer,
-                          store::LogWriter* log, std::function<void(std::exception_ptr)> on_failure) {
+                          store::LogWriter* log, job::Watchdog* watchdog,
+                          std::function<void(std::exception_ptr)> on_failure) {
   int lanes = 0;
   for (const comm::LocalPlace& place : mesh_.places) lanes += static_cast<int>(place.lanes.size());
   helpers_of_lanes_.emplace(lanes * (options_.threads_per_lane - 1));
@@ -84,11 +85,11 @@ void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, con
     for (size_t lane_index = 0; lane_index < place.lanes.size(); ++lane_index) {
       lanes_.push_back(std::make_unique<engine::Lane>(transformers_[i], std::move(place.lanes[lane_index]),
                                                       options_.token_budget, options_.numerics_class, trunks));
-      threads_.emplace_back([this, &session, &place, &stop, &tokenizer, log, on_failure,
+      threads_.emplace_back([this, &session, &place, &stop, &tokenizer, log, watchdog, on_failure,
                              lane_index = static_cast<int>(lane_index), lane = lanes_.back().get()] {
         try {
           const model::InferenceThread inference;
-          run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log, on_failure);
+          run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log, watchdog, on_failure);
           const std::lock_guard lock(ended_mutex_);
           cores_of_ended_lanes_.push_back(std::make_unique<ops::LentCores>(1));
         } catch (...) {
@@ -116,28 +117,37 @@ std::string receive_chunk(comm::Communicator& group) {
 
 }  // namespace
 
-// The leader of a replica's lane takes chunks from the coordinator and passes each to its group before computing it;
-// an empty message ends the group.
+// The leader of a replica's lane takes chunks from the coordinator and passes each to its group, its number first,
+// before computing it; an empty message ends the group.
 void LocalReplicas::run_lane(comm::Session& session, const comm::LocalPlace& place, int lane_index, engine::Lane& lane,
                              const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log,
-                             const std::function<void(std::exception_ptr)>& on_failure) {
+                             job::Watchdog* watchdog, const std::function<void(std::exception_ptr)>& on_failure) {
   comm::Communicator& group = lane.communicator();
+  const auto heartbeat = job::heartbeat_of(watchdog, fmt::format("lane {}", lane_index));
   if (place.tp_rank != 0) {
     while (true) {
+      heartbeat->enter("waiting for a chunk", job::Judged::kNever);
       const std::string chunk = receive_chunk(group);
       if (chunk.empty()) return;
-      lane.run(chunk, criterion);
+      heartbeat->enter("computing", job::Judged::kAlone);
+      ByteReader numbered(chunk, "a chunk");
+      heartbeat->set_chunk(numbered.get<uint64_t>());
+      lane.run(std::string_view(chunk).substr(sizeof(uint64_t)), criterion);
     }
   }
   EVALMPI_CHECK(log != nullptr);
   int worker = lane_index;
   for (int replica = 0; replica < place.dp_rank; ++replica) worker += mesh_.lanes_of_replica[replica];
   job::WorkerClient client(session.port(), worker, 0, stop);
-  RecordKeeper keeper(client, *log, logging_time_, on_failure);
+  RecordKeeper keeper(client, *log, logging_time_, watchdog, on_failure);
+  heartbeat->enter("waiting for a chunk", job::Judged::kNever);
   while (std::optional<job::Item> item = next_item(client, keeper)) {
     const auto start = std::chrono::steady_clock::now();
-    group.broadcast_bytes(item->payload, 0);
+    heartbeat->enter("computing", job::Judged::kAlone);
+    heartbeat->set_chunk(item->id);
+    group.broadcast_bytes(ByteWriter().put(item->id).take() + item->payload, 0);
     std::string record = lane.run(item->payload, criterion);
+    heartbeat->enter("waiting for a chunk", job::Judged::kNever);
     if (client.stop_now()) continue;
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     keeper.keep(std::move(*item), elapsed.count(), std::move(record));

@@ -19,6 +19,7 @@
 #include "evalmpi/engine/lane.h"
 #include "evalmpi/job/attempt.h"
 #include "evalmpi/job/signals.h"
+#include "evalmpi/job/watchdog.h"
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/spec.h"
 #include "evalmpi/ops/threads.h"
@@ -60,8 +61,9 @@ class LocalReplicas {
 
   // Starts the lanes: leaders ask the coordinator for chunks, log and report records. `log` is this rank's (not null
   // where a leader lives). on_failure is called in a lane's thread and must end the job. Needs finish_loading().
+  // watchdog: of the lanes' threads, or null.
   void start(comm::Session& session, const job::StopFlag& stop, const text::Tokenizer& tokenizer, store::LogWriter* log,
-             std::function<void(std::exception_ptr)> on_failure);
+             job::Watchdog* watchdog, std::function<void(std::exception_ptr)> on_failure);
   // Waits until all lanes have ended.
   void join();
 
@@ -74,7 +76,7 @@ class LocalReplicas {
  private:
   void run_lane(comm::Session& session, const comm::LocalPlace& place, int lane_index, engine::Lane& lane,
                 const job::StopFlag& stop, const engine::StopCriterion& criterion, store::LogWriter* log,
-                const std::function<void(std::exception_ptr)>& on_failure);
+                job::Watchdog* watchdog, const std::function<void(std::exception_ptr)>& on_failure);
 
   comm::Mesh& mesh_;
   ReplicaOptions options_;

@@ -92,6 +92,10 @@ class Job {
       shared_.on_status = [this](std::string_view state, const Json& details) { write_status(state, details); };
       write_status("starting", {});
     });
+    const Json identity = parse_json(
+        session_.world().broadcast_bytes(is_root() ? attempt_->identity().to_json().dump() : "", 0), "attempt");
+    const std::lock_guard lock(shared_.attempts_mutex);
+    shared_.attempts.push_back(job::AttemptIdentity::from_json(identity));
   }
 
   bool someone_was_asked_to_stop() {
@@ -139,6 +143,22 @@ class Job {
   std::optional<job::Attempt> attempt_;  // rank 0
 };
 
+// While it lives, the watchdog notes in the output folders that it had to end the job.
+class NotedEnding {
+ public:
+  NotedEnding(job::Watchdog* watchdog, SharedByRuns& shared) : watchdog_(watchdog) {
+    if (watchdog_ != nullptr) watchdog_->set_ending([&shared](const std::string& line) { shared.note_stopped(line); });
+  }
+  NotedEnding(const NotedEnding&) = delete;
+  NotedEnding& operator=(const NotedEnding&) = delete;
+  ~NotedEnding() {
+    if (watchdog_ != nullptr) watchdog_->set_ending({});
+  }
+
+ private:
+  job::Watchdog* watchdog_;
+};
+
 // The output folder, and whether it is that of a job of several combinations; rank 0 decides.
 struct Output {
   fs::path folder;
@@ -163,6 +183,7 @@ ExitCode run(comm::Session& session, const JobOptions& options, const RunContext
   std::vector<Combination> all = combinations(options);
   SharedByRuns shared(options.adapters.size() > 1);
   const job::SignalHandlers handlers(shared.stop);
+  const NotedEnding noted(context.watchdog, shared);
   const Output output = choose_output(session, options, all.size(), context);
   if (output.is_for_several) return Job(session, options, std::move(all), context, shared).execute(output.folder);
   all.front().options.output = output.folder.string();

@@ -117,6 +117,16 @@ int count_attempts(const fs::path& directory) {
   return attempts;
 }
 
+bool is_of(const Json& status, const AttemptIdentity& attempt) {
+  return status.value("run_id", Json()) == Json(attempt.run_id) &&
+         status.value("attempt", Json()) == Json(attempt.number);
+}
+
+bool is_ending(const Json& status) {
+  const Json state = status.value("state", Json());
+  return state != "starting" && state != "running";
+}
+
 }  // namespace
 
 fs::path AttemptIdentity::log_path(int leader) const {
@@ -186,7 +196,11 @@ std::vector<Attempt::EarlierLog> Attempt::read_logs(const EarlierRecord& on_reco
   return logs;
 }
 
-void Attempt::write_status(std::string_view state, const Json& details) const {
+bool Attempt::write_status(std::string_view state, const Json& details) const {
+  if (state != "complete") {
+    const std::optional<Json> present = store::read_status(identity_.directory);
+    if (present && is_of(*present, identity_) && is_ending(*present)) return false;
+  }
   Json status{{"state", state},
               {"run_id", identity_.run_id},
               {"attempt", identity_.number},
@@ -194,6 +208,17 @@ void Attempt::write_status(std::string_view state, const Json& details) const {
               {"pid", static_cast<int64_t>(::getpid())}};
   status.update(details);
   store::write_status(identity_.directory, std::move(status));
+  return true;
+}
+
+bool note_stopped(const AttemptIdentity& attempt, const std::string& error) {
+  std::optional<Json> status = store::read_status(attempt.directory);
+  if (!status || !is_of(*status, attempt) || is_ending(*status)) return false;
+  (*status)["state"] = "stopped";
+  (*status)["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
+  (*status)["error"] = error;
+  store::write_status(attempt.directory, std::move(*status));
+  return true;
 }
 
 void place_token_file(const AttemptIdentity& attempt) { write_file_atomically(token_path(attempt), attempt.run_id); }

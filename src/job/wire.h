@@ -24,6 +24,8 @@ namespace evalmpi::job::wire {
 
 inline constexpr uint8_t kVersion = 1;
 inline constexpr int kToCoordinator = 1;
+inline constexpr int kToRollCall = 2;  // roll_call.cpp
+inline constexpr int kFromRollCall = 3;
 inline constexpr int kToWorker = 1024;
 inline constexpr int kMaxWorkers = (1 << 15) - kToWorker;
 

@@ -99,7 +99,7 @@ TEST(Options, are_these) {
   for (const Field& field : fields(options)) names += field.name + " ";
   EXPECT_EQ(names,
             "model adapter tasks num-fewshot limit samples device dtype max-length seed gen-kwargs apply-chat-template "
-            "chat-template-args enable-thinking think-end-token fewshot-as-multiturn system-instruction add-bos-token prefix-token-id tokenizer data-root include-path bootstrap-iters tp dp pp threads-per-lane token-budget batch-size max-hours output "
+            "chat-template-args enable-thinking think-end-token fewshot-as-multiturn system-instruction add-bos-token prefix-token-id tokenizer data-root include-path bootstrap-iters tp dp pp threads-per-lane token-budget batch-size max-hours hang-timeout output "
             "predict-only write-out show-config log-samples quiet verify strict timings ");
 }
 

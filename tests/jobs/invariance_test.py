@@ -1,5 +1,4 @@
 """The same scores, bit for bit, for any layout, limit, budget, kill and resume of one numerics class."""
-import glob
 import json
 import os
 import signal
@@ -110,9 +109,9 @@ class Invariance(support.JobTest):
         output = arguments[arguments.index("-o") + 1]
         started = subprocess.Popen(self.command(arguments, ranks), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    text=True)
-        while started.poll() is None and bytes_in(os.path.join(output, "log")) < 20_000:
+        while started.poll() is None and support.bytes_in(os.path.join(output, "log")) < 20_000:
             time.sleep(0.005)  # the ranks need the cores
-        for pid in processes_of(support.EVALMPI, output):
+        for pid in support.processes_of(support.EVALMPI, output):
             os.kill(pid, signal.SIGKILL)
             break
         text = started.communicate(timeout=60)[0]
@@ -139,33 +138,6 @@ class Invariance(support.JobTest):
         done = self.evaluate("classes", extra=["--strict"])
         self.assertNotIn("mixed", done.stdout)
         self.assert_equal_to_plain("classes")
-
-
-def bytes_in(folder):
-    """Size of a folder's files, which may come and go meanwhile."""
-    total = 0
-    for path in glob.glob(os.path.join(folder, "*.log")):
-        try:
-            total += os.path.getsize(path)
-        except FileNotFoundError:
-            pass
-    return total
-
-
-def processes_of(program, output):
-    """Process ids of ranks that write to `output`."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                command = file.read().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if command[0] == program and output in command:
-            found.append(int(entry))
-    return sorted(found)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,33 @@ def table_bytes(folder):
     return dump.stdout.split(b"\n", 1)[1]  # the first line names the file
 
 
+def bytes_in(folder):
+    """Size of a folder's files, which may come and go meanwhile."""
+    total = 0
+    for path in glob.glob(os.path.join(folder, "*.log")):
+        try:
+            total += os.path.getsize(path)
+        except FileNotFoundError:
+            pass
+    return total
+
+
+def processes_of(program, output):
+    """Process ids of ranks that write to `output`."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                command = file.read().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if command[0] == program and output in command:
+            found.append(int(entry))
+    return sorted(found)
+
+
 def write_adapter(folder, seed, rank=4, scale=0.5):
     """A PEFT LoRA adapter of random weights on the demo model's query projections."""
     random_numbers = random.Random(seed)

@@ -45,6 +45,7 @@ struct EvalOptions {
   std::string token_budget = "auto";
   std::string batch_size;
   std::optional<double> max_hours;
+  std::optional<double> hang_timeout;  // seconds
 
   // Output.
   std::string output;

@@ -8,12 +8,16 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/comm/session.h"
 #include "evalmpi/eval/combinations.h"
+#include "evalmpi/job/roll_call.h"
+#include "evalmpi/job/watchdog.h"
 
 namespace evalmpi::eval {
 
 struct RunContext {
   std::string what = "eval";  // names a new output folder: runs/<what>-<time>
   std::chrono::steady_clock::time_point process_start = std::chrono::steady_clock::now();
+  job::Watchdog* watchdog = nullptr;   // watches the run's threads; it is told how to note an end
+  job::RollCall* roll_call = nullptr;  // for status.json
 };
 
 // Evaluates every combination and publishes: table on rank 0's stdout, files in the output folder (grammar: store/results_file.h;

@@ -71,7 +71,9 @@ class Attempt {
   std::vector<EarlierLog> read_logs(const EarlierRecord& on_record) const;
 
   // Writes status.json: state, run_id, attempt, host, process and what `details` adds (layout, progress, error).
-  void write_status(std::string_view state, const Json& details = Json::object()) const;
+  // False if the attempt's ending was noted already, perhaps by another rank: the first one stays, unless all is
+  // complete.
+  bool write_status(std::string_view state, const Json& details = Json::object()) const;
 
  private:
   Attempt(AttemptIdentity identity, Json manifest, store::OutputLock lock)
@@ -81,6 +83,11 @@ class Attempt {
   Json manifest_;
   store::OutputLock lock_;
 };
+
+// For a rank that must speak for a silent rank 0: if the attempt's status.json says that it is at work, it now says
+// that it is stopped, with exit_code and error; what else stands there stays. An ending that is there already is the
+// first one and stays. False if nothing was written. FAILS: kIo, kCannotWrite, kBadInput.
+bool note_stopped(const AttemptIdentity& attempt, const std::string& error);
 
 // Every leader proves that it writes where rank 0 does. Rank 0 places the file, all wait for it (a barrier), every
 // leader looks, all wait, rank 0 removes it.

@@ -1,0 +1,152 @@
+"""Ranks that are stopped, hang or die, at any stage: named in time, the job ends everywhere, the next start completes it."""
+import os
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+import support
+
+TIMEOUT = 2  # --hang-timeout; far above what a rank needs to say something on a busy machine
+
+
+def long_task(folder, copies):
+    """A task of `copies` times the demo's documents, whose prompts share nothing."""
+    data, tasks = os.path.join(support.SOURCE, "configs/demo/data"), os.path.join(support.SOURCE, "configs/demo/tasks")
+    os.makedirs(folder)
+    with open(os.path.join(data, "reverse_test.jsonl"), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    with open(os.path.join(folder, "test.jsonl"), "w", encoding="utf-8") as file:
+        for copy in range(copies):
+            file.writelines(f'{{"copy": {copy + 1}, {line[1:]}\n' for line in lines)
+    with open(os.path.join(data, "reverse_train.jsonl"), encoding="utf-8") as file:
+        train = [f'{{"copy": 0, {line[1:]}\n' for line in file]
+    with open(os.path.join(folder, "train.jsonl"), "w", encoding="utf-8") as file:
+        file.writelines(train)
+    with open(os.path.join(tasks, "demo_reverse.yaml"), encoding="utf-8") as file:
+        text = file.read()
+    text = re.sub(r"^task: .*", "task: long_reverse", text, flags=re.MULTILINE)
+    text = re.sub(r"^num_fewshot: .*", "num_fewshot: 5", text, flags=re.MULTILINE)
+    text = text.replace("../data/reverse_", "").replace('doc_to_text: "', 'doc_to_text: "List {{copy}}\\n')
+    with open(os.path.join(folder, "long_reverse.yaml"), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+class Started:
+    """A run on three ranks and what becomes of it."""
+
+    def __init__(self, test, output, arguments):
+        self.test, self.output = test, test.path(output)
+        command = test.command(["eval", "--model", os.path.join(support.SOURCE, "configs/demo/model"), "--include-path", test.path("tasks"),
+                                "--tasks", "long_reverse", "-o", self.output, "--hang-timeout", str(TIMEOUT), *arguments], 3)
+        with open(self.output + ".out", "w", encoding="utf-8") as out:
+            self.process = subprocess.Popen(command, cwd=test.folder, stdout=out, stderr=subprocess.STDOUT)
+        test.addCleanup(self.end)
+
+    def end(self):
+        for pid in self.ranks():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+
+    def text(self):
+        with open(self.output + ".out", encoding="utf-8") as file:
+            return file.read()
+
+    def ranks(self):
+        return support.processes_of(support.EVALMPI, self.output)
+
+    def wait_until(self, condition, what):
+        end = time.monotonic() + 60
+        while not condition():
+            self.test.assertIsNone(self.process.poll(), f"ended before {what}: {self.text()}")
+            self.test.assertLess(time.monotonic(), end, f"waited in vain for {what}: {self.text()}")
+            time.sleep(0.005)  # the ranks need the cores
+
+    def wait_for_end(self):
+        self.process.wait(timeout=60)
+        self.test.assertEqual(self.ranks(), [], "orphans")
+        return self.process.returncode
+
+
+class Watchdog(support.JobTest):
+    def start(self, output, *arguments, copies=48):
+        if not os.path.exists(self.path("tasks")):
+            long_task(self.path("tasks"), copies)
+        return Started(self, output, arguments)
+
+    def has_begun(self, run):
+        return lambda: os.path.exists(os.path.join(run.output, "output.lock")) and len(run.ranks()) == 3
+
+    def has_records(self, run):
+        return lambda: support.bytes_in(os.path.join(run.output, "log")) > 20_000
+
+    def stop_rank(self, run, rank):
+        """Stops it, and returns the seconds that passed until the job was over everywhere."""
+        start = time.monotonic()
+        os.kill(run.ranks()[rank], signal.SIGSTOP)
+        code = run.wait_for_end()
+        self.assertEqual(code, 75, run.text())
+        self.assertLess(time.monotonic() - start, TIMEOUT + 2 + 10)
+        return run.text()
+
+    def assert_named(self, run, text, rank):
+        named = re.search(rf"rank {rank} on \S+ \(process \d+\): no sign of life for (\d+\.\d) s .*", text)
+        self.assertTrue(named, text)
+        self.assertLess(float(named[1]), TIMEOUT + 2)
+        status = support.status(run.output)
+        self.assertEqual((status["state"], status["exit_code"]), ("stopped", 75))
+        self.assertIn(f"rank {rank} on", status["error"])
+        return named[0]
+
+    def test_a_stopped_rank_is_named_while_it_computes(self):
+        for layout, rank in ((["--tp", "3"], 1), (["--dp", "3"], 2)):
+            run = self.start("computing" + layout[0], *layout)
+            run.wait_until(self.has_records(run), "records")
+            line = self.assert_named(run, self.stop_rank(run, rank), rank)
+            self.assertRegex(line, r'phase "(computing", lane 0|writing a record", log), chunk \d+')
+
+    def test_a_stopped_rank_0_is_named_by_another(self):
+        run = self.start("root", "--dp", "3")
+        run.wait_until(self.has_records(run), "records")
+        self.assert_named(run, self.stop_rank(run, 0), 0)
+
+    def test_a_stopped_rank_is_named_before_the_first_chunk(self):
+        run = self.start("early", "--dp", "3", copies=200)
+        run.wait_until(self.has_begun(run), "the output folder")
+        self.assert_named(run, self.stop_rank(run, 2), 2)
+
+    def test_the_next_start_completes_what_was_stopped(self):
+        run = self.start("again", "--dp", "3", copies=6)
+        run.wait_until(self.has_records(run), "records")
+        self.stop_rank(run, 1)
+        for output in ("again", "plain"):
+            self.run_program(["eval", "--model", os.path.join(support.SOURCE, "configs/demo/model"), "--include-path", self.path("tasks"),
+                              "--tasks", "long_reverse", "-o", self.path(output)])
+        self.assertEqual(support.newest_samples(self.path("again")), support.newest_samples(self.path("plain")))
+        self.assertEqual(support.table_bytes(self.path("again")), support.table_bytes(self.path("plain")))
+
+    def test_a_dead_rank_ends_the_job(self):
+        for rank in (1, 0):
+            run = self.start(f"dead{rank}", "--dp", "3")
+            run.wait_until(self.has_records(run), "records")
+            start = time.monotonic()
+            os.kill(run.ranks()[rank], signal.SIGKILL)
+            self.assertNotEqual(run.wait_for_end(), 0)
+            self.assertLess(time.monotonic() - start, 10)
+            status = support.status(run.output)
+            self.assertEqual((status["state"], status["exit_code"]), ("stopped", 75), run.text())
+            self.assertIn("stopped by signal 15", status["error"])
+
+    def test_a_short_stop_is_survived(self):
+        run = self.start("short", "--dp", "3", copies=6)
+        run.wait_until(self.has_records(run), "records")
+        for pid in run.ranks():
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.3)
+            os.kill(pid, signal.SIGCONT)
+        self.assertEqual(run.wait_for_end(), 0, run.text())
+
+
+if __name__ == "__main__":
+    unittest.main()
