@@ -1,6 +1,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "data_files.h"
 #include "evalmpi/base/error.h"
@@ -64,12 +65,17 @@ std::string config_name(const Json& config) {
              : "";
 }
 
-// The front matter's list `key` (a single object counts as a list of one).
+// The objects of the front matter's list `key` (a single object counts as a list of one).
 std::vector<Json> list_of(const Json& card, const std::string& key) {
   const auto found = card.find(key);
   if (found == card.end()) return {};
   if (found->is_object()) return {*found};
-  return found->is_array() ? found->get<std::vector<Json>>() : std::vector<Json>{};
+  std::vector<Json> objects;
+  if (found->is_array()) {
+    std::copy_if(found->begin(), found->end(), std::back_inserter(objects),
+                 [](const Json& it) { return it.is_object(); });
+  }
+  return objects;
 }
 
 Json read_card(const fs::path& directory) {
