@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,6 +30,22 @@ uint64_t regular_size_bytes(int fd, const fs::path& path) {
   if (::fstat(fd, &status) != 0) fail(ExitCode::kIo, "{}: {}", path.string(), std::strerror(errno));
   if (!S_ISREG(status.st_mode)) fail(ExitCode::kBadInput, "{}: not a regular file", path.string());
   return static_cast<uint64_t>(status.st_size);
+}
+
+bool is_number(std::string_view text, std::string_view digits) {
+  return !text.empty() && text.find_first_not_of(digits) == std::string_view::npos;
+}
+
+// ".<name>.<process>.<eight hexadecimal digits>.tmp"
+bool is_temporary(std::string_view name) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (!name.starts_with('.') || !name.ends_with(kEnd)) return false;
+  name.remove_suffix(kEnd.size());
+  const size_t random = name.rfind('.');
+  if (name.size() - random != 9 || !is_number(name.substr(random + 1), "0123456789abcdef")) return false;
+  name = name.substr(0, random);
+  const size_t process = name.rfind('.');
+  return process != std::string_view::npos && process > 0 && is_number(name.substr(process + 1), "0123456789");
 }
 
 }  // namespace
@@ -60,19 +77,32 @@ void write_file_atomically(const fs::path& path, std::string_view bytes) {
     fail(exit_code_of(error), "{}: cannot create: {}", path.string(), std::strerror(error));
   }
   try {
-    if (const int error = write_fully(file.get(), bytes)) {
-      fail(ExitCode::kIo, "{}: cannot write: {}", path.string(), std::strerror(error));
-    }
-    if (::fsync(file.get()) != 0) fail(ExitCode::kIo, "{}: cannot fsync: {}", path.string(), std::strerror(errno));
-    if (::close(file.release()) != 0) fail(ExitCode::kIo, "{}: cannot close: {}", path.string(), std::strerror(errno));
-    if (::rename(temporary.c_str(), path.c_str()) != 0) {
-      fail(ExitCode::kCannotWrite, "{}: cannot rename into place: {}", path.string(), std::strerror(errno));
-    }
+    if (const int error = write_fully(file.get(), bytes)) fail_to_write(path, "write", bytes.size(), error);
+    if (::fsync(file.get()) != 0) fail_to_write(path, "fsync", bytes.size(), errno);
+    if (::close(file.release()) != 0) fail_to_write(path, "close after", bytes.size(), errno);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail_to_write(path, "rename into place", bytes.size(), errno);
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
   }
   sync_directory(path.parent_path());
+}
+
+void remove_temporaries(const fs::path& directory) noexcept {
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (is_temporary(entry->path().filename().native())) fs::remove(entry->path(), ignored);
+  }
+}
+
+void fail_to_write(const fs::path& path, std::string_view what, uint64_t bytes, int error) {
+  std::string remedy;
+  struct statvfs disk {};
+  if ((error == ENOSPC || error == EDQUOT) && ::statvfs(path.parent_path().c_str(), &disk) == 0) {
+    remedy = fmt::format(" ({} bytes are free there); make room and start again", disk.f_bavail * disk.f_frsize);
+  }
+  fail(exit_code_of(error), "{}: cannot {} {} bytes: {}{}", path.string(), what, bytes, std::strerror(error), remedy);
 }
 
 fs::path safe_path(const fs::path& root, std::string_view name, bool allow_links_out) {

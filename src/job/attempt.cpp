@@ -20,6 +20,7 @@ namespace {
 
 constexpr const char* kManifestFormat = "evalmpi-manifest";
 constexpr int kManifestVersion = 1;
+constexpr const char* kTokenPrefix = ".token-";
 constexpr std::chrono::milliseconds kLookAgain{50};
 
 std::string random_hex(int words) {
@@ -47,7 +48,7 @@ int64_t unix_seconds_of(const Json& time, const fs::path& path) {
 }
 
 std::string token_path(const AttemptIdentity& attempt) {
-  return (attempt.directory / (".token-" + attempt.token)).string();
+  return (attempt.directory / (kTokenPrefix + attempt.token)).string();
 }
 
 fs::path manifest_path(const fs::path& directory) { return directory / "manifest.json"; }
@@ -102,6 +103,17 @@ bool has_records(const fs::path& directory) {
     if (store::scan_log(directory / "log" / log.file_name(), [](std::string_view, const store::LogPosition&) {}).records > 0) return true;
   }
   return false;
+}
+
+// What attempts that were killed have left half done.
+void remove_leftovers(const fs::path& directory) {
+  remove_temporaries(directory);
+  remove_temporaries(directory / "log");
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (entry->path().filename().native().starts_with(kTokenPrefix)) fs::remove(entry->path(), ignored);
+  }
 }
 
 // Attempts that left a trace before this one.
@@ -162,6 +174,7 @@ Attempt Attempt::open(const AttemptOptions& options) {
   Json manifest = earlier ? *earlier : make_manifest(options);
   identity.run_id = manifest["run_id"];
   store::OutputLock lock = store::OutputLock::acquire(identity.directory, {{"run", identity.run_id}}, options.patience);
+  remove_leftovers(identity.directory);
   // While we waited for the lock another run may have begun and ended here.
   const std::optional<Json> now = read_manifest(identity.directory);
   if (now && ((*now)["must_match"] == options.must_match || has_records(identity.directory))) {

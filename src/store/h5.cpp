@@ -108,4 +108,6 @@ std::string storable(std::string_view text) {
   return stored;
 }
 
+std::string trailer_of(std::string_view image) { return "\nevalmpi-content-hash " + hash128(image).hex() + "\n"; }
+
 }  // namespace evalmpi::store::h5

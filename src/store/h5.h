@@ -71,6 +71,10 @@ Id attribute_type(const Json& value);
 // `text` as an HDF5 string can hold it: U+0000 becomes U+2400, what is no UTF-8 becomes U+FFFD.
 std::string storable(std::string_view text);
 
+// A file ends, behind what HDF5 reads of it, with the hash of all bytes before: HDF5 itself would read a flipped bit as
+// another number, and be led astray by a damaged structure.
+std::string trailer_of(std::string_view image);
+
 // A file on its way: built in memory, then written under a temporary name in the directory of its final one.
 class Writer {
  public:
@@ -117,7 +121,7 @@ class Writer {
   bool is_published_ = false;
 };
 
-// Reads a file whole, object by object. Everything FAILS with kBadInput naming file and object.
+// Reads a file whole, object by object, after its bytes have been compared with the hash they end with. Everything FAILS with kBadInput naming file and object.
 class Reader {
  public:
   // FAILS: also kMissingInput.

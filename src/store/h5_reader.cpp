@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "evalmpi/base/file.h"
 #include "h5.h"
 
 namespace evalmpi::store::h5 {
@@ -21,12 +22,23 @@ std::string_view view_of(const char* text) {
   return text == nullptr ? std::string_view() : std::string_view(text, ::strnlen(text, kMaxStringBytes));
 }
 
+void check_bytes(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const std::string_view bytes = file.bytes();
+  const size_t trailer_bytes = trailer_of("").size();
+  const std::string_view image = bytes.substr(0, bytes.size() - std::min(bytes.size(), trailer_bytes));
+  if (bytes.substr(image.size()) == trailer_of(image)) return;
+  fail(ExitCode::kBadInput,
+       "{}: damaged, or changed by another program: its bytes are not those whose hash it ends with; \"evalmpi report {} "
+       "--rebuild\" makes it anew from the logs",
+       path.string(), path.parent_path().string());
+}
+
 }  // namespace
 
 Reader::Reader(std::filesystem::path path) : path_(std::move(path)) {
+  check_bytes(path_);
   start_library();
-  std::error_code error;
-  if (!std::filesystem::exists(path_, error)) fail(ExitCode::kMissingInput, "{}: no such file", path_.string());
   const Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_file_locking(access.get(), false, true);
   file_ = Id(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);

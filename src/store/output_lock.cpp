@@ -125,6 +125,25 @@ void remove_judged(const fs::path& path, const Found& judged) {
   ::unlink(aside.c_str());
 }
 
+// The lock file of this holder, with its content from the first moment: a taker that is killed leaves no lock that names
+// nobody. No descriptor (errno EEXIST): there is one already. FAILS: kCannotWrite, kIo.
+Descriptor create_lock(const fs::path& path, std::string_view text) {
+  const fs::path temporary = temporary_beside(path);
+  Descriptor file(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (file.get() < 0) fail_to_write(path, "create for", text.size(), errno);
+  int error = write_fully(file.get(), text);
+  if (error == 0 && ::fsync(file.get()) != 0) error = errno;
+  if (error == 0 && ::link(temporary.c_str(), path.c_str()) != 0) error = errno;
+  ::unlink(temporary.c_str());
+  if (error == EPERM || error == ENOTSUP || error == ENOSYS) {  // a file system without hard links
+    file = Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    error = file.get() < 0 ? errno : write_fully(file.get(), text);
+  }
+  if (error == EEXIST) return Descriptor();
+  if (error != 0) fail_to_write(path, "write", text.size(), error);
+  return file;
+}
+
 class Watch {
  public:
   explicit Watch(const LockPatience& patience) : patience_(patience) {}
@@ -209,14 +228,8 @@ OutputLock OutputLock::acquire(const fs::path& directory, const Json& holder, co
     std::optional<Found> found;
     {
       const Descriptor guard = guard_directory(directory);
-      lock.fd_ = ::open(lock.path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-      if (lock.fd_ >= 0) {
-        lock.beat();
-        return lock;
-      }
-      if (errno != EEXIST) {
-        fail(exit_code_of(errno), "{}: cannot create: {}", lock.path_.string(), std::strerror(errno));
-      }
+      lock.fd_ = create_lock(lock.path_, lock_text(lock.content_, lock.beats_++)).release();
+      if (lock.fd_ >= 0) return lock;
       found = read_lock(lock.path_);
       if (!found) continue;
       const Life life = life_of(found->holder, lock.content_);
@@ -260,11 +273,9 @@ void OutputLock::beat() {
     fail(ExitCode::kCannotWrite, "{}: our lock was removed; another run may write there", path_.string());
   }
   const std::string text = lock_text(content_, beats_++);
-  const ssize_t written = ::pwrite(fd_, text.data(), text.size(), 0);
-  if (written != static_cast<ssize_t>(text.size()) || ::fsync(fd_) != 0) {
-    fail(ExitCode::kIo, "{}: cannot write {} bytes: {}", path_.string(), text.size(),
-         written >= 0 && errno == 0 ? "the disk is full" : std::strerror(errno));
-  }
+  if (::lseek(fd_, 0, SEEK_SET) != 0) fail_to_write(path_, "write", text.size(), errno);
+  if (const int error = write_fully(fd_, text)) fail_to_write(path_, "write", text.size(), error);
+  if (::fsync(fd_) != 0) fail_to_write(path_, "fsync", text.size(), errno);
 }
 
 }  // namespace evalmpi::store

@@ -9,6 +9,7 @@
 
 #include "evalmpi/base/descriptor.h"
 #include "evalmpi/base/error.h"
+#include "evalmpi/base/file.h"
 #include "evalmpi/base/hash.h"
 
 namespace evalmpi::store {
@@ -226,7 +227,7 @@ void LogWriter::sync_locked() {
 
 void LogWriter::poison(std::string_view what, int error, uint64_t bytes) {
   poisoned_ = true;
-  fail(ExitCode::kIo, "{}: cannot {} {} bytes: {}", path_.string(), what, bytes, std::strerror(error));
+  fail_to_write(path_, what, bytes, error);
 }
 
 Json read_log_header(const fs::path& path) {

@@ -102,6 +102,11 @@ def processes_of(program, output):
     return sorted(found)
 
 
+def temporary_files(folder):
+    """What a killed run may have left there or below that the next one takes away."""
+    return sorted(glob.glob(os.path.join(glob.escape(folder), "**", ".*"), recursive=True))
+
+
 def write_adapter(folder, seed, rank=4, scale=0.5):
     """A PEFT LoRA adapter of random weights on the demo model's query projections."""
     random_numbers = random.Random(seed)

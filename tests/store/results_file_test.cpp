@@ -209,7 +209,22 @@ TEST(ResultsFile, refuses_other_files) {
   EXPECT_NE(message.find("text.h5"), std::string::npos) << message;
 }
 
-// Damage anywhere may give other numbers (HDF5 has no checksums here) but never a crash or a hang.
+TEST(ResultsFile, no_flipped_bit_goes_undetected) {
+  const TemporaryDirectory directory;
+  write_results(directory / "results.h5", make_results(5));
+  const std::string bytes = read_file(directory / "results.h5");
+  std::mt19937_64 random(7);
+  for (int i = 0; i < 2000; ++i) {
+    std::string flipped = bytes;
+    const uint64_t bit = random() % (8 * bytes.size());
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+    std::ofstream(directory / "flipped.h5", std::ios::binary | std::ios::trunc) << flipped;
+    std::string message;
+    EXPECT_EQ(code_of([&] { read_results(directory / "flipped.h5"); }, &message), ExitCode::kBadInput) << bit;
+    EXPECT_NE(message.find("flipped.h5: damaged"), std::string::npos) << message;
+  }
+}
+
 TEST(ResultsFile, cut_files_are_refused) {
   const TemporaryDirectory directory;
   write_results(directory / "results.h5", make_results(5));

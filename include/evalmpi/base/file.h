@@ -15,8 +15,16 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = ui
 
 // Makes `path` hold exactly `bytes`, or leaves it as it was: temporary file in the same directory, fsync,
 // rename, fsync of the directory. Mode 0600 under umask 077. FAILS: kCannotWrite if the directory is not
-// writable, kIo on any later error (a full disk), with the path and the system's words.
+// writable, kIo on any later error (a full disk), as fail_to_write.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+// Removes from `directory` what writers that were killed have left there: files named as temporary_beside() names them.
+// For whoever holds the directory: it takes them from writers that still live, too.
+void remove_temporaries(const std::filesystem::path& directory) noexcept;
+
+// FAILS: always: "PATH: cannot <what> N bytes: <the system's words>", on a full disk with what is free there and the remedy;
+// with the code of exit_code_of(error).
+[[noreturn]] void fail_to_write(const std::filesystem::path& path, std::string_view what, uint64_t bytes, int error);
 
 // `root / name` for a `name` that was read from a file: relative, without "..", and after resolving links
 // still below `root`. Links out of root are allowed when `allow_links_out` (the Hugging Face cache keeps its

@@ -42,7 +42,8 @@
 //
 // Strings are UTF-8 of variable length. HDF5 ends them at a NUL, so U+0000 is stored as U+2400, and bytes that are no
 // UTF-8 as U+FFFD. Attributes keep their order; JSON null is an empty attribute, a bool h5py's enum, arrays and objects
-// are JSON text. Objects hold no times, so equal numbers give equal bytes below /tasks.
+// are JSON text. Objects hold no times, so equal numbers give equal bytes below /tasks. Behind the part that HDF5 reads the
+// file ends with a line "evalmpi-content-hash <hash>" of all bytes before it.
 
 #include <cstdint>
 #include <filesystem>
@@ -119,7 +120,8 @@ struct ResultsFile {
 // anything else (a full disk); the final name is then as it was.
 void write_results(const std::filesystem::path& path, const ResultsFile& results);
 
-// FAILS: kMissingInput, kBadInput naming file and object when it is not a results file of this version.
+// FAILS: kMissingInput; kBadInput naming the file when a single bit of it is not as it was written, and naming file and
+// object when it is not a results file of this version.
 ResultsFile read_results(const std::filesystem::path& path);
 
 }  // namespace evalmpi::store

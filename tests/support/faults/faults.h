@@ -1,0 +1,14 @@
+#pragma once
+
+// What the two halves of the library (calls on files, MPI's messages) share.
+
+namespace evalmpi::faults {
+
+enum class Kind { kNone, kError, kShort, kKillBefore, kKillAfter };
+
+// Counts a message where messages count: what is to happen with it. Does not return where the process is to die before it.
+Kind count_message(const char* name);
+
+[[noreturn]] void die();
+
+}  // namespace evalmpi::faults
