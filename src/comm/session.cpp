@@ -49,6 +49,26 @@ void start_mpi(const Launch& launch) {
   }
 }
 
+// Who is where.
+template <typename State>
+void find_hosts(State& state) {
+  MPI_Comm local = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, state.world->rank(), MPI_INFO_NULL, &local),
+            "MPI_Comm_split_type");
+  Communicator host(std::make_unique<MpiBackend>(local));
+  state.local_rank = host.rank();
+  state.local_size = host.size();
+  // A host is known by its lowest rank.
+  const int64_t first = host.all_reduce(int64_t{state.world->rank()}, Reduce::kMin);
+  std::map<std::string, int> index_of_host;
+  const std::vector<std::string> firsts = state.world->all_gather(std::to_string(first));
+  for (const std::string& name : firsts) {
+    index_of_host.emplace(name, static_cast<int>(index_of_host.size()));
+  }
+  state.host_index = index_of_host.at(std::to_string(first));
+  state.host_count = static_cast<int>(index_of_host.size());
+}
+
 }  // namespace
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -74,21 +94,13 @@ Session Session::start(const Launch& launch) {
     log::set_rank(state->world->rank());
   }
 
-  MPI_Comm local = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, state->world->rank(), MPI_INFO_NULL, &local),
-            "MPI_Comm_split_type");
-  Communicator host(std::make_unique<MpiBackend>(local));
-  state->local_rank = host.rank();
-  state->local_size = host.size();
-  // A host is known by its lowest rank.
-  const int64_t first = host.all_reduce(int64_t{state->world->rank()}, Reduce::kMin);
-  std::map<std::string, int> index_of_host;
-  const std::vector<std::string> firsts = state->world->all_gather(std::to_string(first));
-  for (const std::string& name : firsts) {
-    index_of_host.emplace(name, static_cast<int>(index_of_host.size()));
+  try {
+    find_hosts(*state);
+  } catch (const Error& error) {
+    // The others wait for this rank and cannot know.
+    log::error("{}", error.what());
+    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(error.code()));
   }
-  state->host_index = index_of_host.at(std::to_string(first));
-  state->host_count = static_cast<int>(index_of_host.size());
   return Session(std::move(state));
 }
 

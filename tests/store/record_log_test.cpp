@@ -122,7 +122,7 @@ TEST(RecordLog, no_flipped_bit_goes_undetected) {
   const fs::path flipped = directory / "flipped.log";
   std::mt19937 random(11);
   std::vector<uint64_t> bits;
-  for (int i = 0; i < 300; ++i) bits.push_back(random() % (8 * bytes.size()));
+  for (int i = 0; i < 1000; ++i) bits.push_back(random() % (8 * bytes.size()));
   // All bits of a frame's head, where a wrong length could pass for a cut.
   for (uint64_t bit = 0; bit < 96; ++bit) bits.push_back(8 * records[5].position.offset + bit);
   for (uint64_t bit = 0; bit < 96; ++bit) bits.push_back(8 * records.back().position.offset + bit);
