@@ -115,7 +115,7 @@ bool is_one_document(std::string_view text) {
   if (text[start] == '[') return true;
   const std::string_view reach = text.substr(start, kMaxLineBytes + 1);
   const std::string_view first = reach.substr(0, reach.find('\n'));
-  return !nlohmann::json::accept(first) && text.find('\n', start) != text.npos &&
+  return first.size() < reach.size() && !nlohmann::json::accept(first) &&
          text.substr(start + 1).find_first_not_of(kSpace) != text.npos && first.find_last_not_of(kSpace) != text.npos &&
          first[first.find_last_not_of(kSpace)] != '}';
 }

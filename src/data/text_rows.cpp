@@ -7,9 +7,11 @@
 namespace evalmpi::data {
 namespace {
 
-// Appends the next line, which is removed from `text`; every kind of line end becomes "\n".
+// Appends the next line, which is removed from `text`; every kind of line end becomes "\n". Of a line above the limit
+// only so much that the caller sees it.
 void take_line(std::string_view& text, std::string& out) {
-  const size_t end = std::min(text.find_first_of("\r\n"), text.size());
+  const std::string_view longest = text.substr(0, kMaxLineBytes + 1);
+  const size_t end = std::min(longest.find_first_of("\r\n"), longest.size());
   out += text.substr(0, end);
   if (end < text.size()) out += '\n';
   const size_t end_bytes = text.substr(end).starts_with("\r\n") ? 2 : 1;
@@ -28,6 +30,9 @@ Table read_text(const std::filesystem::path& file, const TextOptions& options) {
   for (size_t line = 1; !text.empty(); ++line) {
     const size_t start = pending.size();
     take_line(text, pending);
+    if (pending.size() > kMaxLineBytes) {
+      fail(ExitCode::kBadInput, "{}:{}: a sample above {} MiB", file.string(), line, kMaxLineBytes >> 20);
+    }
     if (!is_utf8(std::string_view(pending).substr(start))) {
       fail(ExitCode::kBadInput, "{}:{}: not valid UTF-8; convert the file", file.string(), line);
     }
