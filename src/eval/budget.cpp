@@ -53,15 +53,6 @@ int64_t heap_bytes(const Json& value) {
   return bytes;
 }
 
-// Of all rows of a task's split and of the split that examples come from, by a sample of the former.
-int64_t document_bytes(const task::Task& task) {
-  constexpr int64_t kSample = 64;
-  const int64_t rows = task.n_rows(), step = std::max<int64_t>(1, rows / kSample);
-  int64_t bytes = 0, looked_at = 0;
-  for (int64_t row = 0; row < rows; row += step, ++looked_at) bytes += heap_bytes(task.document(row));
-  return looked_at == 0 ? 0 : bytes / looked_at * (rows + task.n_pool_rows());
-}
-
 double flops_per_token(const model::ModelSpec& spec) {
   const int64_t tables = (spec.tied_head ? 1 : 2) * spec.vocab * spec.hidden;
   return 2.0 * static_cast<double>(model::count_parameters(model::make_tensor_table(spec)) - tables);
@@ -82,6 +73,15 @@ bool is_comfortable(const HostMemory& host) {
 
 }  // namespace
 
+// Of all rows of the split and of the split that examples come from, by a sample of the former.
+int64_t document_bytes(const task::Task& task) {
+  constexpr int64_t kSample = 64;
+  const int64_t rows = task.n_rows(), step = std::max<int64_t>(1, rows / kSample);
+  int64_t bytes = 0, looked_at = 0;
+  for (int64_t row = 0; row < rows; row += step, ++looked_at) bytes += heap_bytes(task.document(row));
+  return looked_at == 0 ? 0 : bytes / looked_at * (rows + task.n_pool_rows());
+}
+
 Json to_json(const RankSituation& rank) {
   return {{"host", rank.host},
           {"total", rank.memory.total_bytes},
@@ -101,27 +101,28 @@ RankSituation rank_situation_from_json(const Json& json) {
   return rank;
 }
 
-void Demand::add(const TaskRequests& requests, const LoadedTask& loaded, const PlannedTask& planned) {
+void Demand::add(const TaskRequests& requests, int64_t document_bytes, const std::optional<GenerationPlan>& generation,
+                 const PlannedTask& planned) {
   const int64_t token_bytes = planned.naive_tokens * kTokenBytes;
-  request_bytes += document_bytes(loaded.task) + static_cast<int64_t>(requests.size()) * kBytesPerRequest + token_bytes;
+  request_bytes += document_bytes + static_cast<int64_t>(requests.size()) * kBytesPerRequest + token_bytes;
   const int64_t report_bytes =
       static_cast<int64_t>(requests.size()) * kReportBytesPerRequest + planned.naive_tokens * kReportBytesPerToken;
   transient_bytes = std::max({transient_bytes, (kCopiesWhileGathered - 1) * token_bytes, report_bytes});
-  const int64_t generated = loaded.generation ? loaded.generation->max_new_tokens : 0;
+  const int64_t generated = generation ? generation->max_new_tokens : 0;
   int64_t longest = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     longest = std::max(longest, requests.token_begin[i + 1] - requests.token_begin[i]);
   }
   positions = std::max(positions, longest + generated);
   for (const engine::PlannedChunk& chunk : planned.plan.chunks) largest_chunk = std::max(largest_chunk, chunk.cost_tokens);
-  if (!loaded.generation) {
+  if (!generation) {
     has_scores = true;
     return;
   }
   // The largest chunk has an eighth of the prompts, or as many as there are slots where that is more (engine::plan_generations).
   const auto prompts = static_cast<int64_t>(requests.size());
   const int64_t in_a_chunk = std::max(prompts / 8, std::min<int64_t>(kGenerationSlots, prompts));
-  const int64_t slots = std::min(kGenerationSlots, loaded.generation->slots_for(longest));
+  const int64_t slots = std::min(kGenerationSlots, generation->slots_for(longest));
   generation_paths = std::max(generation_paths, std::min(slots, in_a_chunk));
 }
 

@@ -14,7 +14,8 @@
 #include "evalmpi/engine/plan.h"
 #include "evalmpi/model/memory.h"
 #include "evalmpi/model/spec.h"
-#include "setup.h"
+#include "evalmpi/task/task.h"
+#include "generation.h"
 #include "workload.h"
 
 namespace evalmpi::eval {
@@ -30,16 +31,21 @@ struct RankSituation {
 Json to_json(const RankSituation& rank);
 RankSituation rank_situation_from_json(const Json& json);
 
-// What all tasks need at once; grows as they are read.
+// What the documents of a task take, examples included.
+int64_t document_bytes(const task::Task& task);
+
+// What all parts of a run need at once; grows as they are read.
 struct Demand {
   int64_t request_bytes = 0;      // on rank 0, until the run ends: documents, requests, their tokens
-  int64_t transient_bytes = 0;    // on rank 0, while the largest task is planned or reported
+  int64_t transient_bytes = 0;    // on rank 0, while the largest part is planned or reported
   int64_t positions = 0;          // the longest sequence, generated tokens included
   int64_t largest_chunk = 0;      // rows
   int64_t generation_paths = 0;   // sequences that run side by side on a lane; 0: nothing is generated
   bool has_scores = false;
 
-  void add(const TaskRequests& requests, const LoadedTask& loaded, const PlannedTask& planned);
+  // document_bytes: what is held besides the requests.
+  void add(const TaskRequests& requests, int64_t document_bytes, const std::optional<GenerationPlan>& generation,
+           const PlannedTask& planned);
 };
 
 struct RankMemory {

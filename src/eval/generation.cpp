@@ -150,12 +150,12 @@ int32_t GenerationPlan::slots_for(int64_t longest_prompt) const {
   return static_cast<int32_t>(std::clamp<int64_t>(slot_positions / (longest_prompt + max_new_tokens), 1, 1024));
 }
 
-Hash128 GenerationPlan::digest() const {
+Hash128 GenerationPlan::digest(int32_t new_tokens) const {
   Hasher hasher;
   hasher.add(uint64_t{settings.eos_ids.size()});
   for (const int32_t id : settings.eos_ids) hasher.add(static_cast<uint64_t>(id));
   hasher.add(fmt::format("{}", settings.repetition_penalty)).add(static_cast<uint64_t>(settings.no_repeat_ngram_size));
-  hasher.add(static_cast<uint64_t>(max_new_tokens));
+  hasher.add(static_cast<uint64_t>(new_tokens));
   for (const std::string& stop : until) hasher.add(stop);
   if (settings.is_sampling) {
     hasher.add(fmt::format("{} {} {}", settings.temperature, settings.top_p, settings.min_p));

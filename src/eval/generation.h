@@ -21,7 +21,8 @@ struct GenerationPlan {
   int32_t draws = 1;               // answers that may differ: the task's repeats when tokens are drawn, else one
   std::string think_end;           // ends a reasoning model's thinking: a text, or a token's id in digits; empty: nothing does
   int64_t slot_positions = 0;      // positions that a lane's slots hold together at most, for the memory's sake; 0: one slot
-  Hash128 digest() const;          // of all that decides the text
+  // Of all that decides the text of a request with so many new tokens at most.
+  Hash128 digest(int32_t new_tokens) const;
 
   // How many prompts of at most `longest_prompt` tokens run side by side, at least one.
   int32_t slots_for(int64_t longest_prompt) const;

@@ -34,13 +34,13 @@ ExitCode Run::execute() {
     watcher.emplace([this](const std::stop_token& token) { watch_for_stop(token); });
     enter_phase("reading the logs of earlier attempts");
     read_earlier_logs();
-    plan_tasks();
-    finish_tasks();
+    plan_parts();
+    finish_parts();
     stop_lanes();
     gather_peaks();
     heartbeat_->enter("publishing", job::Judged::kHelped);
     together("publish results", [&] {
-      if (is_root() && tasks_done_ == tasks_.size()) publish();
+      if (is_root() && parts_done_ == requests_.size()) publish();
     });
     heartbeat_->enter("ending", job::Judged::kHelped);
     watcher.reset();  // from here on the main thread says how it ended
@@ -60,16 +60,16 @@ ExitCode Run::execute() {
 }
 
 void Run::read_inputs() {
-  enter_phase("reading the model's description and the tasks");
-  together("read model and tasks", [&] { setup_ = make_setup(options_); });
-  const std::string note = adapter_note(setup_);
+  enter_phase("reading the model's description and what to ask");
+  work_.read(session_.world());
+  const std::string note = adapter_note(work_.setup());
   if (is_root() && !options_.quiet && !note.empty()) log::info("{}", note);
   class_name_ = numerics_class(mesh_->tp, mesh_->pp);
   class_hash_ = hash128(class_name_);
   progress_.end_line();
   if (is_root() && !options_.quiet) {
     log::info("{}", mesh_->description);
-    for (const std::string& note : setup_.selection.notes) log::info("{}", note);
+    for (const std::string& note : work_.setup().selection.notes) log::info("{}", note);
   }
 }
 
@@ -85,39 +85,41 @@ void Run::choose_budget() {
   together("choose the token budget", [&] {
     if (!is_root()) return;
     for (const std::string& rank : all) ranks_.push_back(rank_situation_from_json(parse_json(rank, "rank")));
-    budget_ = choose_token_budget(setup_.options.token_budget, setup_.spec, options_.tp, ranks_);
+    budget_ = choose_token_budget(work_.setup().options.token_budget, work_.setup().spec, options_.tp, ranks_);
     if (budget_.warning) log::warning("{}", *budget_.warning);
     if (!options_.batch_size.empty() && !options_.quiet) log::info("{}", batch_size_note(options_.batch_size, budget_.rows));
   });
   budget_.rows = parse_json(session_.world().broadcast_bytes(is_root() ? Json(budget_.rows).dump() : "", 0), "budget");
 }
 
-void Run::plan_tasks() {
+void Run::plan_parts() {
   const std::optional<Hash128> only = options_.strict ? std::optional(class_hash_) : std::nullopt;
   const int threads = std::max(1, device::usable_cores() / session_.local_size());
-  tasks_.reserve(setup_.selection.tasks.size());
-  for (const task::TaskConfig& config : setup_.selection.tasks) {
-    enter_phase("reading and planning tasks", fmt::format("reading {}", config.name));
-    const auto task_start = Clock::now();
-    TaskState state{together("read task " + config.name, [&] { return load_task(setup_, config); }), {}};
+  const model::ModelSpec& spec = work_.setup().spec;
+  requests_.reserve(work_.parts());
+  for (size_t part = 0; part < work_.parts(); ++part) {
+    const std::string name = work_.name(part);
+    enter_phase("reading and planning", fmt::format("reading {}", name));
+    const auto part_start = Clock::now();
+    together("read " + name, [&] { work_.load(part); });
     if (is_root() && options_.write_out) {
       progress_.end_line();
-      fmt::print("{}", first_prompt_text(state.loaded.task));
+      fmt::print("{}", work_.first_prompt(part));
     }
-    state.requests = encode_task(session_.world(), state.loaded.task, *setup_.encoder, state.loaded.generation, model_id_, threads);
+    TaskRequests requests = work_.encode(session_.world(), part, model_id_, threads);
     int64_t missing = 0;
-    together("plan task " + config.name, [&] {
+    together("plan " + name, [&] {
       if (!is_root()) return;
-      PlannedTask planned = plan_task(state.requests, state.loaded.generation, budget_.rows,
+      PlannedTask planned = plan_task(requests, work_.generation(part), budget_.rows,
                                       [&](const Hash128& key) { return answers_.knows(key, only); });
       missing = static_cast<int64_t>(planned.missing.size());
       {
         const std::lock_guard lock(status_mutex_);
-        demand_.add(state.requests, state.loaded, planned);
+        demand_.add(requests, work_.document_bytes(part), work_.generation(part), planned);
       }
-      const auto warning = check_memory(setup_.spec, options_.tp, ranks_, budget_.rows, demand_);
+      const auto warning = check_memory(spec, options_.tp, ranks_, budget_.rows, demand_);
       if (warning && !std::exchange(has_warned_of_memory_, true)) log::warning("{}", *warning);
-      answers_.expect(static_cast<int>(tasks_.size()), planned.missing);
+      answers_.expect(static_cast<int>(part), planned.missing);
       published_.tokens.naive += planned.naive_tokens;
       published_.tokens.distinct += planned.distinct_tokens;
       std::vector<job::WorkItem> items;
@@ -125,16 +127,16 @@ void Run::plan_tasks() {
         items.push_back({{}, chunk.prefix, chunk.cost_tokens, chunk.trunk_tokens, std::move(chunk.payload),
                          verification_.chooses_next()});
       }
-      published_.task_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
-      state.requests.tokens = {};
+      published_.part_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
+      requests.tokens = {};
       if (!items.empty()) queue_.add(std::move(items));
     });
     {
       const std::lock_guard lock(status_mutex_);
-      task_status_.push_back({config.name, state.requests.size()});
+      part_status_.push_back({name, requests.size()});
     }
-    tasks_.push_back(std::move(state));
-    prompts_and_plan_seconds_ += seconds_since(task_start);
+    requests_.push_back(std::move(requests));
+    prompts_and_plan_seconds_ += seconds_since(part_start);
     missing = session_.world().all_reduce(missing, comm::Reduce::kMax);
     if (missing > 0) ensure_lanes();
   }
@@ -164,7 +166,7 @@ void Run::ensure_lanes() {
   if (is_root()) start_coordinator();
   lanes_running_ = true;
   if (is_root()) first_chunk_seconds_ = seconds_since(started_);
-  replicas_->start(session_, shared_.stop, *setup_.tokenizer, log_.get(), context_.watchdog,
+  replicas_->start(session_, shared_.stop, *work_.setup().tokenizer, log_.get(), context_.watchdog,
                    [this](std::exception_ptr failure) { fail_now(failure); });
 }
 
@@ -216,8 +218,8 @@ void Run::start_coordinator() {
   coordinator_ = std::make_unique<job::CoordinatorThread>(session_.port(), queue_, shared_.stop, std::move(options));
 }
 
-// On rank 0: each task's report as soon as its last answer is in, in order.
-void Run::finish_tasks() {
+// On rank 0: each part's report as soon as its last answer is in, in order.
+void Run::finish_parts() {
   if (!is_root()) return;
   // The coordinator ends early when a stop or the clock asks for it; whoever waits for answers must learn of it.
   std::jthread until_coordinator_ends;
@@ -235,13 +237,11 @@ void Run::finish_tasks() {
   const ReportOptions report{identity_.log_directory(), class_hash_, options_.bootstrap_iterations,
                              device::usable_cores()};
   heartbeat_->enter("waiting for answers", job::Judged::kNever);
-  for (size_t i = 0; i < tasks_.size() && answers_.wait_for(static_cast<int>(i)); ++i) {
-    heartbeat_->enter("reporting a task", job::Judged::kHelped);
-    published_.add(report_task(tasks_[i].loaded.task, tasks_[i].requests, tasks_[i].loaded.generation, answers_,
-                               *setup_.tokenizer, report),
-                   options_.log_samples);
-    tasks_[i].requests = {};
-    ++tasks_done_;
+  for (size_t part = 0; part < requests_.size() && answers_.wait_for(static_cast<int>(part)); ++part) {
+    heartbeat_->enter("reporting", job::Judged::kHelped);
+    work_.report(part, requests_[part], answers_, report, published_);
+    requests_[part] = {};
+    ++parts_done_;
     heartbeat_->enter("waiting for answers", job::Judged::kNever);
   }
   if (until_coordinator_ends.joinable()) until_coordinator_ends.join();

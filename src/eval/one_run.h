@@ -1,6 +1,6 @@
 #pragma once
 
-// One run: a model, its tasks, an output folder. Its steps follow each other in execute(); one_run.cpp holds those that
+// One run: a model, its work, an output folder. Its steps follow each other in execute(); one_run.cpp holds those that
 // compute, one_run_output.cpp those that open and write the folder, one_run_ending.cpp what it says of itself and how
 // it ends.
 
@@ -33,9 +33,8 @@
 #include "progress.h"
 #include "publish.h"
 #include "replica.h"
-#include "setup.h"
 #include "verification.h"
-#include "workload.h"
+#include "work.h"
 
 namespace evalmpi::eval {
 
@@ -45,14 +44,8 @@ inline double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// What a task needs from planning to its report.
-struct TaskState {
-  LoadedTask loaded;
-  TaskRequests requests;  // rank 0; without tokens once planned
-};
-
-// What status.json says of a task; read by other threads.
-struct TaskStatus {
+// What status.json says of a part; read by other threads.
+struct PartStatus {
   std::string name;
   size_t requests = 0;
 };
@@ -81,9 +74,11 @@ struct SharedByRuns {
 
 class Run {
  public:
-  Run(comm::Session& session, const EvalOptions& options, const RunContext& context, SharedByRuns& shared)
+  // options: of the model, the layout and the output; those of the work are its own.
+  Run(comm::Session& session, const EvalOptions& options, Work& work, const RunContext& context, SharedByRuns& shared)
       : session_(session),
         options_(options),
+        work_(work),
         context_(context),
         shared_(shared),
         started_(shared.runs_begun++ == 0 ? context.process_start : Clock::now()),
@@ -110,11 +105,11 @@ class Run {
   std::string out_of_memory_note() const;
   void open_output();
   void read_earlier_logs();
-  void plan_tasks();
+  void plan_parts();
   void ensure_lanes();
   void log_loading() const;  // of this rank's places
   void start_coordinator();
-  void finish_tasks();
+  void finish_parts();
   void stop_lanes();
   void publish();
   Json timings(double now_seconds) const;
@@ -127,6 +122,7 @@ class Run {
 
   comm::Session& session_;
   const EvalOptions& options_;
+  Work& work_;
   const RunContext& context_;
   SharedByRuns& shared_;
   Clock::time_point started_;  // the first run counts from the process's start
@@ -134,7 +130,6 @@ class Run {
   Progress progress_;
   std::shared_ptr<job::Heartbeat> heartbeat_;  // of the main thread
 
-  Setup setup_;
   std::optional<comm::Mesh> mesh_;
   std::vector<RankSituation> ranks_;  // rank 0
   Demand demand_;                     // rank 0
@@ -155,16 +150,16 @@ class Run {
   bool lanes_running_ = false;
   bool has_warned_of_memory_ = false;
 
-  std::vector<TaskState> tasks_;  // main thread
+  std::vector<TaskRequests> requests_;  // of each part, without tokens; rank 0, main thread
   mutable std::mutex status_mutex_;
-  std::vector<TaskStatus> task_status_;
+  std::vector<PartStatus> part_status_;
   Published published_;  // rank 0
-  size_t tasks_done_ = 0;
+  size_t parts_done_ = 0;
   // From started_.
   double inputs_read_seconds_ = 0;
   double first_chunk_seconds_ = 0;
   std::atomic<double> last_record_seconds_ = 0;
-  double prompts_and_plan_seconds_ = 0;  // of all tasks
+  double prompts_and_plan_seconds_ = 0;  // of all parts
   std::atomic<bool> is_failing_{false};
 };
 

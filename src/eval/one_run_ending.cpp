@@ -13,8 +13,8 @@ Json Run::status_details() const {
   Json tasks = Json::object();
   {
     const std::lock_guard lock(status_mutex_);
-    for (size_t i = 0; i < task_status_.size(); ++i) {
-      tasks[task_status_[i].name] = {{"requests", task_status_[i].requests}, {"missing", answers_.missing(static_cast<int>(i))}};
+    for (size_t i = 0; i < part_status_.size(); ++i) {
+      tasks[part_status_[i].name] = {{"requests", part_status_[i].requests}, {"missing", answers_.missing(static_cast<int>(i))}};
     }
   }
   Json details = {{"layout", mesh_->description}, {"records", queue_.counts().completed}, {"progress", progress_.json(queue_.counts())},
@@ -31,11 +31,11 @@ bool Run::write_status(std::string_view state, const Json& details) const {
 
 std::string Run::out_of_memory_note() const {
   const std::lock_guard lock(status_mutex_);
-  return memory_note(setup_.spec, options_.tp, ranks_, budget_.rows, demand_);
+  return memory_note(work_.setup().spec, options_.tp, ranks_, budget_.rows, demand_);
 }
 
 ExitCode Run::agree_on_exit_code() {
-  const bool is_complete = !is_root() || tasks_done_ == tasks_.size();
+  const bool is_complete = !is_root() || parts_done_ == requests_.size();
   if (is_root() && !is_complete) {
     progress_.end_line();
     const job::WorkQueue::Counts counts = queue_.counts();

@@ -16,17 +16,18 @@ void Run::open_output() {
   published_.time_id = local_time_id();
   together("open the output folder", [&] {
     if (!is_root()) return;
-    const auto [known, is_new] = shared_.model_digests.try_emplace(setup_.model_folder);
-    if (is_new) known->second = model::model_digest(setup_.model_folder, device::usable_cores());
+    const Setup& setup = work_.setup();
+    const auto [known, is_new] = shared_.model_digests.try_emplace(setup.model_folder);
+    if (is_new) known->second = model::model_digest(setup.model_folder, device::usable_cores());
     Hash128 model_digest = known->second;
-    if (setup_.spec.adapter) model_digest = Hasher().add(model_digest).add(setup_.spec.adapter->digest()).finish();
-    model_id_ = Hasher().add(model_digest).add(setup_.tokenizer->digest()).finish();
-    identities_ = {{"model_digest", model_digest.hex()}, {"tokenizer_digest", setup_.tokenizer->digest().hex()}};
+    if (setup.spec.adapter) model_digest = Hasher().add(model_digest).add(setup.spec.adapter->digest()).finish();
+    model_id_ = Hasher().add(model_digest).add(setup.tokenizer->digest()).finish();
+    identities_ = {{"model_digest", model_digest.hex()}, {"tokenizer_digest", setup.tokenizer->digest().hex()}};
+    identities_.update(work_.identity());
     job::AttemptOptions attempt;
     attempt.directory = options_.output;
     attempt.must_match = identities_;
-    EvalOptions shown = options_;
-    attempt.may_differ = to_json(fields(shown));
+    attempt.may_differ = work_.options();
     attempt_.emplace(job::Attempt::open(attempt));
     identity_ = attempt_->identity();
     write_status("starting", status_details());
@@ -55,7 +56,7 @@ void Run::open_output() {
   });
   if (is_root()) job::remove_token_file(identity_);
   replicas_ = std::make_unique<LocalReplicas>(
-      *mesh_, ReplicaOptions{setup_.model_folder, setup_.spec, budget_.rows, options_.threads_per_lane, class_hash_},
+      *mesh_, ReplicaOptions{work_.setup().model_folder, work_.setup().spec, budget_.rows, options_.threads_per_lane, class_hash_},
       shared_.weights);
   // A resume may have nothing to compute; it reads the weights when a chunk is missing.
   if (identity_.number == 0) replicas_->begin_loading();
@@ -81,7 +82,7 @@ void Run::gather_peaks() {
   memory_.token_budget = budget_.rows;
   memory_.why_this_budget = budget_.why;
   for (size_t i = 0; i < peaks.size(); ++i) {
-    memory_.predicted_bytes.push_back(rank_memory(setup_.spec, options_.tp, ranks_[i], i == 0, budget_.rows, demand_).total());
+    memory_.predicted_bytes.push_back(rank_memory(work_.setup().spec, options_.tp, ranks_[i], i == 0, budget_.rows, demand_).total());
     memory_.peak_bytes.push_back(parse_json(peaks[i], "peak"));
   }
 }
@@ -110,7 +111,7 @@ void Run::publish() {
   published_.tokens.computed = answers_.computed_tokens();
   RunFacts facts;
   facts.options = &options_;
-  facts.setup = &setup_;
+  facts.setup = &work_.setup();
   facts.layout = mesh_->description;
   facts.numerics_class = class_name_;
   facts.identities = identities_;
@@ -123,9 +124,7 @@ void Run::publish() {
   facts.bytes_read = replicas_->bytes_read();
   facts.memory = memory_;
   facts.verified = verification_.counts();
-  std::vector<const task::Task*> tasks;
-  for (const TaskState& state : tasks_) tasks.push_back(&state.loaded.task);
-  publish_run(published_, tasks, setup_.selection.groups, facts);
+  work_.publish(published_, facts);
 }
 
 }  // namespace evalmpi::eval

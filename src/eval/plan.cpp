@@ -12,8 +12,7 @@
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/tensor_table.h"
 #include "budget.h"
-#include "setup.h"
-#include "workload.h"
+#include "task_work.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -90,22 +89,21 @@ std::string task_line(const std::string& name, const Documents& documents, const
   return fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", name, documents, requests, naive, distinct, planned, chunks);
 }
 
-std::string task_lines(const Setup& setup, int64_t token_budget, Totals& totals) {
+std::string part_lines(comm::Communicator& self, Work& work, int64_t token_budget, Totals& totals) {
   std::string text = task_line("task", "documents", "requests", "naive tokens", "distinct", "planned", "chunks");
-  comm::Communicator self = comm::Communicator::self();
-  for (const task::TaskConfig& config : setup.selection.tasks) {
+  for (size_t part = 0; part < work.parts(); ++part) {
     const auto start = std::chrono::steady_clock::now();
-    const LoadedTask loaded = load_task(setup, config);
+    work.load(part);
     const auto has_data = std::chrono::steady_clock::now();
     totals.data_seconds += seconds_since(start);
-    const TaskRequests requests = encode_task(self, loaded.task, *setup.encoder, loaded.generation, Hash128{}, device::usable_cores());
+    const TaskRequests requests = work.encode(self, part, Hash128{}, device::usable_cores());
     const auto has_prompts = std::chrono::steady_clock::now();
     totals.prompts_seconds += seconds_since(has_data);
-    const PlannedTask planned = plan_task(requests, loaded.generation, token_budget, [](const Hash128&) { return false; });
+    const PlannedTask planned = plan_task(requests, work.generation(part), token_budget, [](const Hash128&) { return false; });
     totals.trie_seconds += seconds_since(has_prompts);
-    text += task_line(config.name, loaded.task.evaluated_rows().size(), requests.size(), planned.naive_tokens,
+    text += task_line(work.name(part), work.documents(part), requests.size(), planned.naive_tokens,
                       planned.distinct_tokens, planned.plan.planned_tokens, planned.plan.chunks.size());
-    totals.demand.add(requests, loaded, planned);
+    totals.demand.add(requests, work.document_bytes(part), work.generation(part), planned);
     totals.requests += static_cast<int64_t>(requests.size());
     totals.naive_tokens += planned.naive_tokens;
     totals.distinct_tokens += planned.distinct_tokens;
@@ -115,9 +113,11 @@ std::string task_lines(const Setup& setup, int64_t token_budget, Totals& totals)
   return text + task_line("all", "", totals.requests, totals.naive_tokens, totals.distinct_tokens, totals.planned_tokens, totals.chunks);
 }
 
-std::string plan_of_one(const EvalOptions& options) {
+std::string plan_of_work(const EvalOptions& options, Work& work) {
   const auto start = std::chrono::steady_clock::now();
-  const Setup setup = make_setup(options);
+  comm::Communicator self = comm::Communicator::self();
+  work.read(self);
+  const Setup& setup = work.setup();
   const double setup_seconds = seconds_since(start);
   const int dp = options.dp.value_or(1);
   std::string text = fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
@@ -130,7 +130,7 @@ std::string plan_of_one(const EvalOptions& options) {
   if (budget.warning) text += "warning: " + *budget.warning + "\n";
   if (!options.batch_size.empty()) text += batch_size_note(options.batch_size, budget.rows) + "\n";
   Totals totals;
-  text += "\n" + task_lines(setup, budget.rows, totals);
+  text += "\n" + part_lines(self, work, budget.rows, totals);
   text += memory_lines(setup, options.tp, ranks, budget.rows, totals.demand);
   if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, totals.demand)) text += "warning: " + *warning + "\n";
   if (options.timings) {
@@ -139,6 +139,11 @@ std::string plan_of_one(const EvalOptions& options) {
                         device::usable_cores(), device::usable_cores() > 1 ? "s" : "");
   }
   return text;
+}
+
+std::string plan_of_one(const EvalOptions& options) {
+  TaskWork work(options);
+  return plan_of_work(options, work);
 }
 
 }  // namespace

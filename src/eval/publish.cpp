@@ -20,10 +20,10 @@ namespace {
 
 constexpr const char* kVersion = "0.1.0";
 
-FinishedTasks finished_tasks(const Published& published, const std::vector<const task::Task*>& tasks,
+FinishedTasks finished_tasks(const std::vector<TaskReport>& reports, const std::vector<const task::Task*>& tasks,
                              const std::vector<task::GroupConfig>& groups) {
   FinishedTasks finished{tasks, {}, {}, groups, {}};
-  for (const TaskReport& report : published.reports) {
+  for (const TaskReport& report : reports) {
     finished.results.push_back(report.result);
     finished.hashes.push_back(report.task_hash);
   }
@@ -102,7 +102,8 @@ int64_t most(const std::vector<int64_t>& bytes_of_rank) {
   return bytes_of_rank.empty() ? 0 : *std::max_element(bytes_of_rank.begin(), bytes_of_rank.end());
 }
 
-store::ResultsFile results_file(Published& published, const std::vector<const task::Task*>& tasks, const RunFacts& facts) {
+store::ResultsFile results_file(const Published& published, std::vector<TaskReport>& reports,
+                                const std::vector<const task::Task*>& tasks, const RunFacts& facts) {
   store::ResultsFile file;
   EvalOptions shown = *facts.options;
   for (const Field& field : fields(shown)) file.run.emplace_back("option." + field.name, field.get());
@@ -127,16 +128,16 @@ store::ResultsFile results_file(Published& published, const std::vector<const ta
   file.run.emplace_back("memory_predicted_bytes", most(facts.memory.predicted_bytes));
   file.run.emplace_back("memory_peak_bytes", most(facts.memory.peak_bytes));
   file.run.emplace_back("time", published.time_id);
-  for (size_t i = 0; i < published.reports.size(); ++i) {
-    store::TaskResults& table = published.reports[i].table;
+  for (size_t i = 0; i < reports.size(); ++i) {
+    store::TaskResults& table = reports[i].table;
     const task::Task& task = *tasks[i];
     table.attributes = {{"alias", task.config().alias},
                         {"version", text::python::str(task.config().version)},
                         {"num_fewshot", task.num_fewshot()},
                         {"documents_in_split", task.n_rows()},
-                        {"tokens_naive", published.task_tokens[i].naive},
-                        {"tokens_distinct", published.task_tokens[i].distinct},
-                        {"task_hash", published.reports[i].task_hash},
+                        {"tokens_naive", published.part_tokens[i].naive},
+                        {"tokens_distinct", published.part_tokens[i].distinct},
+                        {"task_hash", reports[i].task_hash},
                         {"config", task.config().dump}};
     file.tasks.push_back(std::move(table));
   }
@@ -196,24 +197,19 @@ std::string local_time_id() {
   return fmt::format("{}.{:06}", text, micros);
 }
 
-void Published::add(TaskReport report, bool write_samples) {
-  if (write_samples) {
-    const std::string name = fmt::format("samples_{}_{}.jsonl", file_part(report.result.name), time_id);
-    write_file_atomically(directory / name, report.samples);
-    files.push_back(name);
-  }
-  report.samples = {};
-  records_of_other_classes.insert(report.records_of_other_classes.begin(), report.records_of_other_classes.end());
-  reports.push_back(std::move(report));
+void write_samples(Published& published, const TaskReport& report) {
+  const std::string name = fmt::format("samples_{}_{}.jsonl", file_part(report.result.name), published.time_id);
+  write_file_atomically(published.directory / name, report.samples);
+  published.files.push_back(name);
 }
 
-void publish_run(Published& published, const std::vector<const task::Task*>& tasks,
+void publish_run(Published& published, std::vector<TaskReport>& reports, const std::vector<const task::Task*>& tasks,
                  const std::vector<task::GroupConfig>& groups, const RunFacts& facts) {
-  const FinishedTasks finished = finished_tasks(published, tasks, groups);
+  const FinishedTasks finished = finished_tasks(reports, tasks, groups);
   std::vector<const store::TaskResults*> tables;
-  for (const TaskReport& report : published.reports) tables.push_back(&report.table);
+  for (const TaskReport& report : reports) tables.push_back(&report.table);
   const Json timings = generation_timings(tables);
-  store::write_results(published.directory / "results.h5", results_file(published, tasks, facts));
+  store::write_results(published.directory / "results.h5", results_file(published, reports, tasks, facts));
   published.files.push_back("results.h5");
   Json json = results_json(finished);
   json.update(run_json(published, facts));

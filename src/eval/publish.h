@@ -24,18 +24,14 @@ struct TokenCounts {
   int64_t computed = 0;  // rows that this attempt put through the model
 };
 
-// What is being published; grows task by task.
+// What is being published; grows part by part.
 struct Published {
   std::filesystem::path directory;
   std::string time_id;  // in file names
   TokenCounts tokens;
-  std::vector<TokenCounts> task_tokens;
-  std::vector<TaskReport> reports;
+  std::vector<TokenCounts> part_tokens;
   std::set<int32_t> records_of_other_classes;
   Json files = Json::array();
-
-  // Writes the task's samples file at once. FAILS: kCannotWrite, kIo.
-  void add(TaskReport report, bool write_samples);
 };
 
 // By rank.
@@ -64,13 +60,12 @@ struct RunFacts {
   Verification::Counts verified;
 };
 
-// Writes results.h5 and results_<time>.json and prints the table. tasks: as published.reports.
-// FAILS: kCannotWrite, kIo.
-void publish_run(Published& published, const std::vector<const task::Task*>& tasks,
-                 const std::vector<task::GroupConfig>& groups, const RunFacts& facts);
+// Writes the samples file of a task. FAILS: kCannotWrite, kIo.
+void write_samples(Published& published, const TaskReport& report);
 
-// A task's name as part of a file name.
-std::string file_part(const std::string& name);
+// Writes results.h5 and results_<time>.json and prints the table. tasks: as reports. FAILS: kCannotWrite, kIo.
+void publish_run(Published& published, std::vector<TaskReport>& reports, const std::vector<const task::Task*>& tasks,
+                 const std::vector<task::GroupConfig>& groups, const RunFacts& facts);
 
 // "2026-11-22T10-15-00.123456": local time as the harness names its files.
 std::string local_time_id();

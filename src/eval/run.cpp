@@ -8,6 +8,7 @@
 #include "evalmpi/base/log.h"
 #include "one_run.h"
 #include "summary.h"
+#include "task_work.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -62,7 +63,8 @@ class Job {
         log::info("combination {} of {}: {}", done_.load() + 1, combinations_.size(), combination.name);
       }
       combination.options.output = (folder_ / combination.name).string();
-      const ExitCode code = Run(session_, combination.options, context_, shared_).execute();
+      TaskWork work(combination.options);
+      const ExitCode code = Run(session_, combination.options, work, context_, shared_).execute();
       if (code != ExitCode::kComplete) return code;
     }
     comm::run_together(session_.world(), "publish the comparison", [&] {
@@ -187,7 +189,8 @@ ExitCode run(comm::Session& session, const JobOptions& options, const RunContext
   const Output output = choose_output(session, options, all.size(), context);
   if (output.is_for_several) return Job(session, options, std::move(all), context, shared).execute(output.folder);
   all.front().options.output = output.folder.string();
-  return Run(session, all.front().options, context, shared).execute();
+  TaskWork work(all.front().options);
+  return Run(session, all.front().options, work, context, shared).execute();
 }
 
 }  // namespace evalmpi::eval

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -17,10 +18,10 @@ namespace {
 
 constexpr int64_t kDocumentsAtATime = 16;
 
-struct Encoded {
-  std::vector<int32_t> position, index, targets, tokens;
-  std::vector<int64_t> token_begin{0};
-};
+template <class T>
+void append(std::vector<T>& to, const std::vector<T>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
 
 // Gives all of `parts` in order and frees each as soon as it is taken over.
 Encoded joined(std::vector<Encoded> parts) {
@@ -31,29 +32,22 @@ Encoded joined(std::vector<Encoded> parts) {
     requests += part.targets.size();
     tokens += part.tokens.size();
   }
-  all.position.reserve(requests);
-  all.index.reserve(requests);
-  all.targets.reserve(requests);
+  for (auto* column : {&all.position, &all.index, &all.targets, &all.max_new_tokens}) column->reserve(requests);
   all.token_begin.reserve(requests + 1);
   all.tokens.reserve(tokens);
   for (Encoded& part : parts) {
     const Encoded from = std::exchange(part, {});
-    all.position.insert(all.position.end(), from.position.begin(), from.position.end());
-    all.index.insert(all.index.end(), from.index.begin(), from.index.end());
-    all.targets.insert(all.targets.end(), from.targets.begin(), from.targets.end());
+    append(all.position, from.position);
+    append(all.index, from.index);
+    append(all.targets, from.targets);
+    append(all.max_new_tokens, from.max_new_tokens);
+    append(all.refused, from.refused);
+    append(all.reasons, from.reasons);
     const auto offset = static_cast<int64_t>(all.tokens.size());
-    all.tokens.insert(all.tokens.end(), from.tokens.begin(), from.tokens.end());
+    append(all.tokens, from.tokens);
     for (size_t i = 1; i < from.token_begin.size(); ++i) all.token_begin.push_back(offset + from.token_begin[i]);
   }
   return all;
-}
-
-void append(Encoded& encoded, int64_t position, int32_t index, const EncodedPair& pair) {
-  encoded.position.push_back(static_cast<int32_t>(position));
-  encoded.index.push_back(index);
-  encoded.targets.push_back(pair.targets);
-  encoded.tokens.insert(encoded.tokens.end(), pair.tokens.begin(), pair.tokens.end());
-  encoded.token_begin.push_back(static_cast<int64_t>(encoded.tokens.size()));
 }
 
 Encoded encode_documents(const task::Task& task, const PromptEncoder& encoder,
@@ -70,17 +64,18 @@ Encoded encode_documents(const task::Task& task, const PromptEncoder& encoder,
             if (std::exchange(counted, instance.context.get()) != instance.context.get()) {
               context_tokens = encoder.count_context(*instance.context);
             }
-            append(encoded, position, instance.index,
-                   encoder.encode_pair(*instance.context, instance.continuation, context_tokens));
+            encoded.add_score(position, instance.index,
+                              encoder.encode_pair(*instance.context, instance.continuation, context_tokens));
             break;
           case task::RequestKind::kGenerateUntil:
-            append(encoded, position, instance.index,
-                   {encoder.encode_prompt(*instance.context, generation.value().max_new_tokens), 0});
+            encoded.add_generation(position, instance.index,
+                                   encoder.encode_prompt(*instance.context, generation.value().max_new_tokens),
+                                   generation->max_new_tokens);
             break;
           case task::RequestKind::kLoglikelihoodRolling: {
             int32_t index = 0;
             for (const EncodedPair& window : encoder.encode_rolling(instance.continuation)) {
-              append(encoded, position, index++, window);
+              encoded.add_score(position, index++, window);
             }
             break;
           }
@@ -94,9 +89,8 @@ Encoded encode_documents(const task::Task& task, const PromptEncoder& encoder,
 }
 
 // Documents [first, last) on several threads; the result is in document order.
-Encoded encode_slice(const task::Task& task, const PromptEncoder& encoder,
-                     const std::optional<GenerationPlan>& generation, int64_t first, int64_t last, int threads) {
-  const int64_t parts = (last - first + kDocumentsAtATime - 1) / kDocumentsAtATime;
+Encoded encode_slice(const EncodeDocuments& encode, Slice slice, int threads) {
+  const int64_t parts = (slice.last - slice.first + kDocumentsAtATime - 1) / kDocumentsAtATime;
   std::vector<Encoded> encoded(static_cast<size_t>(parts));
   std::atomic<int64_t> next{0};
   std::mutex mutex;
@@ -104,8 +98,8 @@ Encoded encode_slice(const task::Task& task, const PromptEncoder& encoder,
   const auto work = [&] {
     try {
       for (int64_t part = next++; part < parts; part = next++) {
-        const int64_t begin = first + part * kDocumentsAtATime;
-        encoded[part] = encode_documents(task, encoder, generation, begin, std::min(begin + kDocumentsAtATime, last));
+        const int64_t begin = slice.first + part * kDocumentsAtATime;
+        encoded[part] = encode(begin, std::min(begin + kDocumentsAtATime, slice.last));
       }
     } catch (...) {
       const std::lock_guard lock(mutex);
@@ -123,8 +117,9 @@ Encoded encode_slice(const task::Task& task, const PromptEncoder& encoder,
 
 std::string to_bytes(const Encoded& encoded) {
   ByteWriter out;
-  out.put_array(encoded.position).put_array(encoded.index).put_array(encoded.targets);
-  out.put_array(encoded.tokens).put_array(encoded.token_begin);
+  out.put_array(encoded.position).put_array(encoded.index).put_array(encoded.targets).put_array(encoded.max_new_tokens);
+  out.put_array(encoded.tokens).put_array(encoded.token_begin).put_array(encoded.refused);
+  for (const std::string& reason : encoded.reasons) out.put_text(reason);
   return out.take();
 }
 
@@ -134,8 +129,11 @@ Encoded from_bytes(std::string_view bytes) {
   encoded.position = in.get_array<int32_t>();
   encoded.index = in.get_array<int32_t>();
   encoded.targets = in.get_array<int32_t>();
+  encoded.max_new_tokens = in.get_array<int32_t>();
   encoded.tokens = in.get_array<int32_t>();
   encoded.token_begin = in.get_array<int64_t>();
+  encoded.refused = in.get_array<int32_t>();
+  for (size_t i = 0; i < encoded.refused.size(); ++i) encoded.reasons.emplace_back(in.get_text());
   in.finish();
   return encoded;
 }
@@ -158,15 +156,14 @@ engine::ScoreTable scores_of(const TaskRequests& requests, std::span<const size_
   return table;
 }
 
-std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests, std::span<const size_t> chosen,
-                                                    const GenerationPlan& generation) {
+std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests, std::span<const size_t> chosen) {
   std::vector<engine::GenerateRequest> prompts;
   for (const size_t answer : chosen) {
     const auto begin = requests.tokens->begin();
     const size_t i = answer / static_cast<size_t>(requests.repeats);
     prompts.push_back({requests.answer_key(answer),
                        {begin + requests.token_begin[i], begin + requests.token_begin[i + 1]},
-                       generation.max_new_tokens});
+                       requests.max_new_tokens[i]});
   }
   return prompts;
 }
@@ -186,13 +183,28 @@ Hash128 TaskRequests::answer_key(size_t answer) const {
   return repeat == 0 ? key : Hasher().add(key).add(repeat).finish();
 }
 
-TaskRequests encode_task(comm::Communicator& world, const task::Task& task, const PromptEncoder& encoder,
-                         const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads) {
-  const auto documents = static_cast<int64_t>(task.evaluated_rows().size());
-  Encoded mine = comm::run_together(world, fmt::format("prompts of {}", task.name()), [&] {
-    const int64_t first = documents * world.rank() / world.size();
-    const int64_t last = documents * (world.rank() + 1) / world.size();
-    return encode_slice(task, encoder, generation, first, last, threads);
+void Encoded::add_score(int64_t document, int32_t request_index, const EncodedPair& pair) {
+  position.push_back(static_cast<int32_t>(document));
+  index.push_back(request_index);
+  targets.push_back(pair.targets);
+  max_new_tokens.push_back(0);
+  append(tokens, pair.tokens);
+  token_begin.push_back(static_cast<int64_t>(tokens.size()));
+}
+
+void Encoded::add_generation(int64_t document, int32_t request_index, const std::vector<int32_t>& prompt, int32_t new_tokens) {
+  add_score(document, request_index, {prompt, 0});
+  max_new_tokens.back() = new_tokens;
+}
+
+Slice slice_of(int64_t documents, int rank, int ranks) {
+  return {documents * rank / ranks, documents * (rank + 1) / ranks};
+}
+
+TaskRequests encode_slices(comm::Communicator& world, const std::string& what, int64_t documents, const EncodeDocuments& encode,
+                           const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads) {
+  Encoded mine = comm::run_together(world, fmt::format("prompts of {}", what), [&] {
+    return encode_slice(encode, slice_of(documents, world.rank(), world.size()), threads);
   });
   const bool is_root = world.rank() == 0;
   std::vector<std::string> slices = world.gather(is_root ? std::string() : to_bytes(mine), 0);
@@ -205,16 +217,28 @@ TaskRequests encode_task(comm::Communicator& world, const task::Task& task, cons
   requests.position = std::move(all.position);
   requests.index = std::move(all.index);
   requests.targets = std::move(all.targets);
+  requests.max_new_tokens = std::move(all.max_new_tokens);
+  requests.refused = std::move(all.refused);
+  requests.reasons = std::move(all.reasons);
   requests.token_begin = std::move(all.token_begin);
-  const Hash128 settings = generation ? generation->digest() : Hash128{};
   requests.repeats = generation ? generation->draws : 1;
+  std::unordered_map<int32_t, Hash128> settings;  // by max_new_tokens
   for (size_t i = 0; i < requests.targets.size(); ++i) {
+    const int32_t new_tokens = requests.max_new_tokens[i];
+    const auto [known, is_new] = settings.try_emplace(new_tokens);
+    if (is_new && requests.targets[i] == 0) known->second = generation.value().digest(new_tokens);
     const auto begin = requests.token_begin[i];
     const auto tokens = std::span(all.tokens).subspan(begin, requests.token_begin[i + 1] - begin);
-    requests.keys.push_back(request_key(model_id, settings, tokens, requests.targets[i]));
+    requests.keys.push_back(request_key(model_id, known->second, tokens, requests.targets[i]));
   }
   requests.tokens = std::make_shared<const std::vector<int32_t>>(std::move(all.tokens));
   return requests;
+}
+
+TaskRequests encode_task(comm::Communicator& world, const task::Task& task, const PromptEncoder& encoder,
+                         const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads) {
+  const auto encode = [&](int64_t first, int64_t last) { return encode_documents(task, encoder, generation, first, last); };
+  return encode_slices(world, task.name(), static_cast<int64_t>(task.evaluated_rows().size()), encode, generation, model_id, threads);
 }
 
 PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
@@ -236,7 +260,7 @@ PlannedTask plan_task(const TaskRequests& requests, const std::optional<Generati
   if (generation) {
     const int32_t slots = std::min(kGenerationSlots, generation->slots_for(longest_prompt(requests)));
     const auto plan = [&](std::span<const size_t> chosen) {
-      return engine::plan_generations(generations_of(requests, chosen, *generation), generation->settings, slots,
+      return engine::plan_generations(generations_of(requests, chosen), generation->settings, slots,
                                       token_budget);
     };
     planned.plan = plan(missing);

@@ -80,7 +80,7 @@ TEST(PlanGeneration, samples_with_the_task_s_values_then_the_model_s_then_the_de
 
 TEST(PlanGeneration, the_seed_and_the_settings_are_part_of_the_identity_where_tokens_are_drawn) {
   const auto digest = [](const char* kwargs, uint64_t seed) {
-    return plan_generation(Json::parse(kwargs), spec_with(nullptr), tokenizer(), "task t", {4, seed}).digest();
+    return plan_generation(Json::parse(kwargs), spec_with(nullptr), tokenizer(), "task t", {4, seed}).digest(8);
   };
   EXPECT_EQ(digest("{}", 1), digest("{}", 2));
   EXPECT_EQ(digest(R"({"temperature": 1})", 1), digest(R"({"temperature": 1})", 1));
