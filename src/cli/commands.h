@@ -21,6 +21,8 @@ struct Invocation {
 };
 
 ExitCode eval_command(const Invocation& invocation);
+ExitCode generate_command(const Invocation& invocation);
+ExitCode logprobs_command(const Invocation& invocation);
 ExitCode fetch_command(const Invocation& invocation);
 ExitCode plan_command(const Invocation& invocation);
 ExitCode inspect_command(const Invocation& invocation);

@@ -22,6 +22,8 @@ struct Command {
 constexpr Command kCommands[] = {
     {"eval", "score a model on tasks", evalmpi::cli::eval_command},
     {"run", "the same, as lm_eval spells it", evalmpi::cli::eval_command},
+    {"generate", "answer the prompts of a file", evalmpi::cli::generate_command},
+    {"logprobs", "score the texts of a file: log-likelihoods, perplexity", evalmpi::cli::logprobs_command},
     {"fetch", "download a model and the datasets of tasks from the Hugging Face hub", evalmpi::cli::fetch_command},
     {"plan", "show what eval would do: mesh, shards, memory, tokens, chunks", evalmpi::cli::plan_command},
     {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},

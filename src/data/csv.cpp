@@ -7,7 +7,7 @@
 #include "csv_number.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/data/readers.h"
-#include "file_text.h"
+#include "evalmpi/data/file_text.h"
 
 namespace evalmpi::data {
 namespace {

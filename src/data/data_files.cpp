@@ -5,7 +5,7 @@
 #include <set>
 
 #include "evalmpi/base/error.h"
-#include "file_text.h"
+#include "evalmpi/data/file_text.h"
 
 namespace evalmpi::data {
 namespace {

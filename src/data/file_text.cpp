@@ -1,4 +1,4 @@
-#include "file_text.h"
+#include "evalmpi/data/file_text.h"
 
 #include <arrow/util/compression.h>
 #include <arrow/util/utf8.h>

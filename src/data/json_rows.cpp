@@ -3,7 +3,7 @@
 #include "conform.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/data/readers.h"
-#include "file_text.h"
+#include "evalmpi/data/file_text.h"
 
 namespace evalmpi::data {
 namespace {

@@ -12,6 +12,10 @@ size_t PromptEncoder::count_context(std::string_view context) const {
 
 EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_view continuation,
                                        size_t context_tokens) const {
+  return cut_pair(join_pair(context, continuation, context_tokens));
+}
+
+EncodedPair PromptEncoder::join_pair(std::string_view context, std::string_view continuation, size_t context_tokens) const {
   EncodedPair pair;
   if (context.empty()) {
     const int32_t prefix = prefix_token();
@@ -24,24 +28,25 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
     fail(ExitCode::kBadInput, "the continuation {} has no token of its own after its context",
          text::python::repr_text(continuation));
   }
-  const size_t targets = pair.tokens.size() - context_tokens;
-  if (targets > static_cast<size_t>(max_length_)) {
-    fail(ExitCode::kBadInput, "a continuation of {} tokens does not fit the model's {} positions", targets,
-         max_length_);
-  }
-  const size_t kept = std::min(pair.tokens.size(), static_cast<size_t>(max_length_) + 1);
-  pair.tokens.erase(pair.tokens.begin(), pair.tokens.end() - static_cast<int64_t>(kept));
-  if (pair.tokens.size() < 2 || targets >= pair.tokens.size()) {
+  pair.targets = static_cast<int32_t>(pair.tokens.size() - context_tokens);
+  if (pair.tokens.size() < 2 || context_tokens == 0) {
     fail(ExitCode::kBadInput, "a context without tokens cannot be scored; the tokenizer gives none for {}",
          text::python::repr_text(context));
   }
-  check_uniform(static_cast<int64_t>(pair.tokens.size()) - 1);
-  pair.targets = static_cast<int32_t>(targets);
   return pair;
 }
 
-std::vector<EncodedPair> PromptEncoder::encode_rolling(std::string_view text) const {
-  std::vector<int32_t> tokens = text::encode_scored(tokenizer_, text, rule_);
+EncodedPair PromptEncoder::cut_pair(EncodedPair pair) const {
+  if (pair.targets > max_length_) {
+    fail(ExitCode::kBadInput, "a continuation of {} tokens does not fit the model's {} positions", pair.targets, max_length_);
+  }
+  const size_t kept = std::min(pair.tokens.size(), static_cast<size_t>(max_length_) + 1);
+  pair.tokens.erase(pair.tokens.begin(), pair.tokens.end() - static_cast<int64_t>(kept));
+  check_uniform(static_cast<int64_t>(pair.tokens.size()) - 1);
+  return pair;
+}
+
+std::vector<EncodedPair> PromptEncoder::windows(std::vector<int32_t> tokens) const {
   if (tokens.empty()) return {};
   tokens.insert(tokens.begin(), prefix_token());
   // Token i is predicted from those before it; window after window ends at the last token that it predicts.
@@ -74,14 +79,13 @@ void PromptEncoder::check_uniform(int64_t length) const {
        length, uniform_length_, uniform_length_);
 }
 
-std::vector<int32_t> PromptEncoder::encode_prompt(std::string_view context, int64_t max_new_tokens) const {
+std::vector<int32_t> PromptEncoder::cut_prompt(std::vector<int32_t> tokens, int64_t max_new_tokens) const {
   const int64_t room = max_length_ - max_new_tokens;
   if (room <= 0) {
     fail(ExitCode::kBadInput,
          "{} new tokens leave no room for a prompt in the model's {} positions; lower max_gen_toks", max_new_tokens,
          max_length_);
   }
-  std::vector<int32_t> tokens = text::encode_generation_prompt(tokenizer_, context, rule_);
   if (tokens.empty()) fail(ExitCode::kBadInput, "an empty prompt cannot be continued");
   if (static_cast<int64_t>(tokens.size()) > room) tokens.erase(tokens.begin(), tokens.end() - room);
   check_uniform(static_cast<int64_t>(tokens.size()) + max_new_tokens);

@@ -35,6 +35,12 @@ class PromptEncoder {
   // The same with context_tokens = count_context(context), which the answers to one question share.
   EncodedPair encode_pair(std::string_view context, std::string_view continuation, size_t context_tokens) const;
 
+  // The same before anything is cut: however long, targets and all. FAILS: kBadInput without a token of the continuation,
+  // or neither BOS nor EOS for an empty context.
+  EncodedPair join_pair(std::string_view context, std::string_view continuation, size_t context_tokens) const;
+  // Cut on the left to max_length + 1 tokens. FAILS: kBadInput when the targets do not fit, or nothing precedes them.
+  EncodedPair cut_pair(EncodedPair pair) const;
+
   // Tokens of the context alone, without white space at its end; 1 for an empty one.
   size_t count_context(std::string_view context) const;
 
@@ -42,10 +48,16 @@ class PromptEncoder {
   // tokens, each once. The first window begins with the prefix token (BOS, else EOS); each later one has as many tokens
   // before its targets as the model's positions leave, at least one. None for a text without tokens.
   // FAILS: kBadInput when the tokenizer has neither BOS nor EOS.
-  std::vector<EncodedPair> encode_rolling(std::string_view text) const;
+  std::vector<EncodedPair> encode_rolling(std::string_view text) const { return windows(text::encode_scored(tokenizer_, text, rule_)); }
+  // The same of tokens.
+  std::vector<EncodedPair> windows(std::vector<int32_t> tokens) const;
 
   // A prompt with room for max_new_tokens, cut on the left. FAILS: kBadInput when there is no room, or no token.
-  std::vector<int32_t> encode_prompt(std::string_view context, int64_t max_new_tokens) const;
+  std::vector<int32_t> encode_prompt(std::string_view context, int64_t max_new_tokens) const {
+    return cut_prompt(prompt_tokens(context), max_new_tokens);
+  }
+  std::vector<int32_t> prompt_tokens(std::string_view context) const { return text::encode_generation_prompt(tokenizer_, context, rule_); }
+  std::vector<int32_t> cut_prompt(std::vector<int32_t> tokens, int64_t max_new_tokens) const;
 
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
   int64_t max_length() const { return max_length_; }

@@ -25,7 +25,8 @@ FullAnswers read_answers(const TaskRequests& requests, AnswerTable& answers, con
   std::vector<size_t> order(count);
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return std::tuple(places[a].log, places[a].position.offset, a) < std::tuple(places[b].log, places[b].position.offset, b);
+    return std::tuple(places[a].log, places[a].position.offset, a) <
+           std::tuple(places[b].log, places[b].position.offset, b);
   });
   const std::vector<std::string> logs = answers.log_names();
   engine::ChunkRecord record;

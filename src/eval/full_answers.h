@@ -23,8 +23,8 @@ struct FullAnswers {
 };
 
 // Reads every record that holds an answer once, in the order of the logs. records_of_other_classes gets the records
-// (AnswerPlace::record) that are not of numerics_class. REQUIRES: every request has an answer. FAILS: kBadInput naming the
-// log when a record is damaged, kIo.
+// (AnswerPlace::record) that are not of numerics_class. REQUIRES: every request has an answer. FAILS: kBadInput naming
+// the log when a record is damaged, kIo.
 FullAnswers read_answers(const TaskRequests& requests, AnswerTable& answers, const std::filesystem::path& log_directory,
                          const Hash128& numerics_class, std::set<int32_t>& records_of_other_classes);
 

@@ -301,13 +301,9 @@ std::vector<Field> fields(EvalOptions& o) {
   return all;
 }
 
-ResolvedOptions resolve(const EvalOptions& options) {
+ResolvedOptions resolve_run(const EvalOptions& options) {
   if (options.model.empty()) fail(ExitCode::kUsage, "--model is missing: a model folder, or the id of a cached model");
-  if (options.tasks.empty()) fail(ExitCode::kUsage, "--tasks is missing: see `evalmpi tasks list`");
   check_dtype(options.dtype);
-  if (options.limit && !(*options.limit > 0)) {
-    fail(ExitCode::kUsage, "--limit {}: expected a number of documents, or a fraction above 0", *options.limit);
-  }
   if (options.max_hours && !(*options.max_hours > 0)) {
     fail(ExitCode::kUsage, "--max-hours {}: expected a number above 0", *options.max_hours);
   }
@@ -318,17 +314,26 @@ ResolvedOptions resolve(const EvalOptions& options) {
     fail(ExitCode::kUsage, "--hang-timeout {}: expected seconds, from 0 to a million", *options.hang_timeout);
   }
   if (options.pp > 1) fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
-  if (options.limit && !options.samples.empty()) fail(ExitCode::kUsage, "--limit and --samples exclude each other");
-  if (options.predict_only && !options.log_samples) fail(ExitCode::kUsage, "--predict-only with --no-log-samples would write nothing");
   check_device(options.device);
   ResolvedOptions resolved;
-  resolved.samples = parse_samples(options.samples);
   resolved.token_budget = parse_token_budget(options.token_budget);
   check_batch_size(options.batch_size);
+  resolved.generation_kwargs = parse_key_values(options.gen_kwargs, "gen-kwargs");
+  return resolved;
+}
+
+ResolvedOptions resolve(const EvalOptions& options) {
+  ResolvedOptions resolved = resolve_run(options);
+  if (options.tasks.empty()) fail(ExitCode::kUsage, "--tasks is missing: see `evalmpi tasks list`");
+  if (options.limit && !(*options.limit > 0)) {
+    fail(ExitCode::kUsage, "--limit {}: expected a number of documents, or a fraction above 0", *options.limit);
+  }
+  if (options.limit && !options.samples.empty()) fail(ExitCode::kUsage, "--limit and --samples exclude each other");
+  if (options.predict_only && !options.log_samples) fail(ExitCode::kUsage, "--predict-only with --no-log-samples would write nothing");
+  resolved.samples = parse_samples(options.samples);
   const Seeds seeds = parse_seeds(options.seed);
   resolved.fewshot_seed = seeds.fewshot;
   if (seeds.torch) resolved.sampling_seed = static_cast<uint64_t>(*seeds.torch);
-  resolved.generation_kwargs = parse_key_values(options.gen_kwargs, "gen-kwargs");
   resolved.chat = resolve_chat(options);
   resolved.think_end_token = options.think_end_token;
   return resolved;

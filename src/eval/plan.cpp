@@ -12,6 +12,7 @@
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/tensor_table.h"
 #include "budget.h"
+#include "file_work.h"
 #include "task_work.h"
 
 namespace evalmpi::eval {
@@ -147,6 +148,11 @@ std::string plan_of_one(const EvalOptions& options) {
 }
 
 }  // namespace
+
+std::string plan(const FileOptions& options) {
+  FileWork work(options);
+  return plan_of_work(options.each, work);
+}
 
 std::string plan(const JobOptions& options) {
   const std::vector<Combination> all = combinations(options);

@@ -158,11 +158,19 @@ void print_summary(const Published& published, const FinishedTasks& finished, co
                    ? ""
                    : fmt::format("; {} fell to hosts of another numerics class and were not compared", facts.verified.not_comparable));
   }
+  print_run_notes(published, facts);
+  fmt::print("results: {}\n", published.directory.string());
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+void print_run_notes(const Published& published, const RunFacts& facts) {
   if (!published.records_of_other_classes.empty()) {
     fmt::print("mixed: {} chunks are of an earlier attempt in another numerics class; --strict computes them again\n",
                published.records_of_other_classes.size());
   }
-  if (options.timings) {
+  if (facts.options->timings) {
     fmt::print("timings: {:.3f} s to the first chunk, {:.3f} s in all\n", facts.first_chunk_seconds, facts.seconds);
     for (const auto& [name, seconds] : facts.timings.items()) {
       fmt::print("timings: {} {:.3f}\n", name, seconds.get<double>());
@@ -172,11 +180,7 @@ void print_summary(const Published& published, const FinishedTasks& finished, co
                  bytes_text(facts.memory.peak_bytes[rank]));
     }
   }
-  fmt::print("results: {}\n", published.directory.string());
-  std::fflush(stdout);
 }
-
-}  // namespace
 
 std::string file_part(const std::string& name) {
   std::string part = name;

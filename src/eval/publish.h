@@ -70,6 +70,9 @@ void publish_run(Published& published, std::vector<TaskReport>& reports, const s
 // "2026-11-22T10-15-00.123456": local time as the harness names its files.
 std::string local_time_id();
 
+// Prints what there is to say of any run besides its results: other numerics classes, verified chunks, timings, memory.
+void print_run_notes(const Published& published, const RunFacts& facts);
+
 // A task's or model's name as part of a file name.
 std::string file_part(const std::string& name);
 

@@ -6,6 +6,7 @@
 
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/log.h"
+#include "file_work.h"
 #include "one_run.h"
 #include "summary.h"
 #include "task_work.h"
@@ -167,11 +168,10 @@ struct Output {
   bool is_for_several = false;
 };
 
-Output choose_output(comm::Session& session, const JobOptions& options, size_t combinations, const RunContext& context) {
+Output choose_output(comm::Session& session, const std::string& asked, size_t combinations, const RunContext& context) {
   Json chosen;
   comm::run_together(session.world(), "choose the output folder", [&] {
     if (session.rank() != 0) return;
-    const std::string& asked = options.each.output;
     const fs::path folder = asked.empty() ? new_output_folder(context.what, local_time_id()) : fs::path(asked);
     chosen = {folder.string(), combinations > 1 || holds_combinations(folder)};
   });
@@ -186,11 +186,22 @@ ExitCode run(comm::Session& session, const JobOptions& options, const RunContext
   SharedByRuns shared(options.adapters.size() > 1);
   const job::SignalHandlers handlers(shared.stop);
   const NotedEnding noted(context.watchdog, shared);
-  const Output output = choose_output(session, options, all.size(), context);
+  const Output output = choose_output(session, options.each.output, all.size(), context);
   if (output.is_for_several) return Job(session, options, std::move(all), context, shared).execute(output.folder);
   all.front().options.output = output.folder.string();
   TaskWork work(all.front().options);
   return Run(session, all.front().options, work, context, shared).execute();
+}
+
+ExitCode run(comm::Session& session, const FileOptions& options, const RunContext& context) {
+  SharedByRuns shared(false);
+  const job::SignalHandlers handlers(shared.stop);
+  const NotedEnding noted(context.watchdog, shared);
+  EvalOptions each = options.each;
+  const bool has_file_only = each.output.empty() && !options.output_file.empty();
+  each.output = choose_output(session, has_file_only ? options.output_file + ".run" : each.output, 1, context).folder.string();
+  FileWork work(options);
+  return Run(session, each, work, context, shared).execute();
 }
 
 }  // namespace evalmpi::eval

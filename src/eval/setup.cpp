@@ -15,16 +15,16 @@ constexpr int64_t kUnseeded = 1234;
 
 }  // namespace
 
-Setup make_setup(const EvalOptions& options) {
+Setup make_model_setup(const EvalOptions& options) {
   Setup setup;
-  setup.options = resolve(options);
+  setup.options = resolve_run(options);
   setup.model_folder = model::resolve_model_folder(options.model);
   setup.spec = model::read_model_spec(setup.model_folder);
   if (!options.adapter.empty()) {
     setup.spec = model::with_adapter(std::move(setup.spec), model::resolve_model_folder(options.adapter));
   }
-  const auto tokenizer_folder = options.tokenizer.empty() ? setup.model_folder : model::resolve_model_folder(options.tokenizer);
-  setup.tokenizer = std::make_unique<const text::Tokenizer>(text::Tokenizer::load(tokenizer_folder, {options.add_bos_token}));
+  setup.tokenizer_folder = options.tokenizer.empty() ? setup.model_folder : model::resolve_model_folder(options.tokenizer);
+  setup.tokenizer = std::make_unique<const text::Tokenizer>(text::Tokenizer::load(setup.tokenizer_folder, {options.add_bos_token}));
   const int64_t max_length = options.max_length.value_or(setup.spec.max_positions);
   if (max_length > setup.spec.max_positions) {
     fail(ExitCode::kUsage, "--max-length {}: the model has {} positions", max_length, setup.spec.max_positions);
@@ -34,6 +34,13 @@ Setup make_setup(const EvalOptions& options) {
   }
   setup.encoder = std::make_unique<const PromptEncoder>(
       *setup.tokenizer, text::PromptRule{options.add_bos_token, options.prefix_token_id}, max_length, setup.spec.uniform_positions());
+  return setup;
+}
+
+Setup make_setup(const EvalOptions& options) {
+  const ResolvedOptions resolved = resolve(options);
+  Setup setup = make_model_setup(options);
+  setup.options = resolved;
   for (const std::string& root : options.data_roots) {
     if (!std::filesystem::is_directory(root)) fail(ExitCode::kMissingInput, "--data-root {}: no such folder", root);
     setup.data_roots.roots.emplace_back(root);
@@ -54,7 +61,7 @@ Setup make_setup(const EvalOptions& options) {
   setup.task_options.limit = options.limit;
   setup.task_options.fewshot_seed = setup.options.fewshot_seed.value_or(kUnseeded);
   setup.task_options.system_instruction = options.system_instruction;
-  setup.chat_template = load_chat_template(setup.options.chat, tokenizer_folder, *setup.tokenizer);
+  setup.chat_template = load_chat_template(setup.options.chat, setup.tokenizer_folder, *setup.tokenizer);
   setup.task_options.fewshot_as_multiturn = setup.options.chat.fewshot_as_multiturn.value_or(false);
   if (setup.chat_template) setup.task_options.chat_template = task_chat_template(*setup.chat_template);
   return setup;

@@ -21,6 +21,7 @@ namespace evalmpi::eval {
 struct Setup {
   ResolvedOptions options;
   std::filesystem::path model_folder;
+  std::filesystem::path tokenizer_folder;
   model::ModelSpec spec;
   std::unique_ptr<const text::Tokenizer> tokenizer;
   std::unique_ptr<const PromptEncoder> encoder;
@@ -30,7 +31,11 @@ struct Setup {
   std::optional<text::ChatTemplate> chat_template;
 };
 
-// Reads config.json, the tokenizer and the task files; no weights, no data. FAILS: as their readers.
+// Reads config.json and the tokenizer: of the fields, those up to `encoder` but for the tasks'. No weights. FAILS: as their
+// readers.
+Setup make_model_setup(const EvalOptions& options);
+
+// The same and the task files; no data. FAILS: as their readers.
 Setup make_setup(const EvalOptions& options);
 
 // Where lm-evaluation-harness would give other numbers for this adapter (src/DECISIONS.md); "": nowhere.

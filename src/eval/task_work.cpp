@@ -28,10 +28,12 @@ int64_t TaskWork::document_bytes(size_t part) const { return eval::document_byte
 
 void TaskWork::report(size_t part, const TaskRequests& requests, AnswerTable& answers, const ReportOptions& options,
                       Published& published) {
-  TaskReport report = report_task(tasks_[part].task, requests, tasks_[part].generation, answers, *setup_.tokenizer, options);
+  TaskReport report =
+      report_task(tasks_[part].task, requests, tasks_[part].generation, answers, *setup_.tokenizer, options);
   if (options_.log_samples) write_samples(published, report);
   report.samples = {};
-  published.records_of_other_classes.insert(report.records_of_other_classes.begin(), report.records_of_other_classes.end());
+  published.records_of_other_classes.insert(report.records_of_other_classes.begin(),
+                                            report.records_of_other_classes.end());
   reports_.push_back(std::move(report));
 }
 

@@ -19,7 +19,9 @@ class TaskWork final : public Work {
   size_t parts() const override { return setup_.selection.tasks.size(); }
   std::string name(size_t part) const override { return setup_.selection.tasks[part].name; }
   void load(size_t part) override;
-  int64_t documents(size_t part) const override { return static_cast<int64_t>(tasks_[part].task.evaluated_rows().size()); }
+  int64_t documents(size_t part) const override {
+    return static_cast<int64_t>(tasks_[part].task.evaluated_rows().size());
+  }
   std::string first_prompt(size_t part) const override { return first_prompt_text(tasks_[part].task); }
   TaskRequests encode(comm::Communicator& world, size_t part, const Hash128& model_id, int threads) override;
   const std::optional<GenerationPlan>& generation(size_t part) const override { return tasks_[part].generation; }

@@ -1,7 +1,7 @@
 #pragma once
 
-// What a run asks of its model, and what becomes of the answers. Run is the same for every kind of work: evaluating tasks
-// (task_work.h), answering a file of prompts (file_work.h).
+// What a run asks of its model, and what becomes of the answers. Run is the same for every kind of work: evaluating
+// tasks (task_work.h), answering a file of prompts (file_work.h).
 
 #include <cstdint>
 #include <optional>
@@ -20,8 +20,8 @@
 namespace evalmpi::eval {
 
 // A work consists of parts (a task; the lines of a file with equal settings), which are planned and reported one after
-// another. Functions are called in the order in which they stand here; those that are not COLLECTIVE may fail on one rank
-// alone. REQUIRES: part < parts().
+// another. Functions are called in the order in which they stand here; those that are not COLLECTIVE may fail on one
+// rank alone. REQUIRES: part < parts().
 class Work {
  public:
   Work() = default;
@@ -33,8 +33,8 @@ class Work {
   virtual Json options() const = 0;
   virtual Json identity() const { return Json::object(); }
 
-  // COLLECTIVE: reads what must be known before any part: the model's description, its tokenizer, what there is to ask. No
-  // weights.
+  // COLLECTIVE: reads what must be known before any part: the model's description, its tokenizer, what there is to ask.
+  // No weights.
   virtual void read(comm::Communicator& world) = 0;
   const Setup& setup() const { return setup_; }
   // Equal on all ranks.

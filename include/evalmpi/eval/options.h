@@ -85,6 +85,9 @@ struct ResolvedOptions {
 // Checks what can be checked before any file is read. FAILS: kUsage naming the option, the value and the remedy.
 ResolvedOptions resolve(const EvalOptions& options);
 
+// The same of what any run on a model has: model, layout, output, generation settings; no tasks, no conversations.
+ResolvedOptions resolve_run(const EvalOptions& options);
+
 // What the harness's comma lists of settings say: key=value,key=value with values as it reads them (true/false in any
 // case, numbers, Python literals, else text; commas inside brackets and quotes belong to a value), or one JSON object.
 // FAILS: kUsage naming the option.

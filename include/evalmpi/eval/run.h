@@ -1,6 +1,7 @@
 #pragma once
 
-// `evalmpi eval`: from options to published results, in the ten hops of README's "The way of the data".
+// `evalmpi eval`, `generate` and `logprobs`: from options to published results, in the ten hops of README's "The way of the
+// data".
 
 #include <chrono>
 #include <string>
@@ -8,6 +9,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/comm/session.h"
 #include "evalmpi/eval/combinations.h"
+#include "evalmpi/eval/file_options.h"
 #include "evalmpi/job/roll_call.h"
 #include "evalmpi/job/watchdog.h"
 
@@ -33,6 +35,15 @@ struct RunContext {
 // COLLECTIVE over the session. FAILS: comm::SharedError when all ranks know of the failure and no lane is running;
 // otherwise it reports and ends the job by Session::abort.
 ExitCode run(comm::Session& session, const JobOptions& options, const RunContext& context);
+
+// `evalmpi generate` and `evalmpi logprobs`: the lines of a user's file. In the output folder: outputs.jsonl (a line for each
+// line of the file, in order; grammar: src/eval/file_lines.h), summary.json, and all that a run has. A start with a longer
+// file computes the new lines only. The copy options.output_file is written before the run is called complete.
+// COLLECTIVE, returns, FAILS: as run.
+ExitCode run(comm::Session& session, const FileOptions& options, const RunContext& context);
+
+// --dry-run of the two: as plan.
+std::string plan(const FileOptions& options);
 
 // `evalmpi plan`: the mesh, shards, memory, requests, tokens and chunks of the same options, as text for stdout, for every
 // combination. Runs no model and needs no ranks. FAILS: as run, before anything is computed.
