@@ -32,7 +32,8 @@ constexpr const char* kShared[] = {"model",
                                    "quiet",
                                    "strict",
                                    "timings",
-                                   "verify"};
+                                   "verify",
+                                   "hang-timeout"};
 
 bool is_shared(const std::string& name) {
   return std::find(std::begin(kShared), std::end(kShared), name) != std::end(kShared);
@@ -48,6 +49,7 @@ bool names_a_file(const std::string& path) {
 
 // Shared options in the words of a file.
 void say_for_files(Field& field, FileOptions& o) {
+  if (field.name == "max-length") field.help = "Positions to use. Default: all that the model has.";
   if (field.name == "limit") field.help = "Take only the first N lines, or with N below 1 that fraction.";
   if (field.name == "apply-chat-template") {
     field.help =
