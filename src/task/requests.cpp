@@ -64,7 +64,7 @@ class RequestBuilder {
     if (config.output_type == OutputType::kLoglikelihoodRolling) {
       instance.kind = RequestKind::kLoglikelihoodRolling;
       instance.context = empty_;
-      instance.continuation = py::str(task_.target(row));
+      instance.continuation = text_target(row);
       instances.push_back(std::move(instance));
       return;
     }
@@ -118,6 +118,15 @@ class RequestBuilder {
     return "";
   }
 
+  // What is scored as it stands has to be text.
+  std::string text_target(int64_t row) const {
+    const Json target = task_.target(row);
+    if (!target.is_string()) {
+      fail(ExitCode::kBadInput, "{}: must give text, not {}", compiled_.target.where(), py::repr(target));
+    }
+    return target.get<std::string>();
+  }
+
   void append_answers(Instance instance, const std::vector<std::string>& choices,
                       std::vector<Instance>& instances) const {
     switch (task_.config().output_type) {
@@ -125,15 +134,10 @@ class RequestBuilder {
         instance.kind = RequestKind::kGenerateUntil;
         instances.push_back(std::move(instance));
         return;
-      case OutputType::kLoglikelihood: {
-        const Json target = task_.target(instance.document);
-        if (!target.is_string()) {
-          fail(ExitCode::kBadInput, "{}: must give text, not {}", compiled_.target.where(), py::repr(target));
-        }
-        instance.continuation = target.get<std::string>();
+      case OutputType::kLoglikelihood:
+        instance.continuation = text_target(instance.document);
         instances.push_back(std::move(instance));
         return;
-      }
       case OutputType::kMultipleChoice: break;
       case OutputType::kLoglikelihoodRolling: return;
     }

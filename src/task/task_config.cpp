@@ -178,7 +178,9 @@ MetricConfig read_metric(const Json& entry, OutputType type, const Reader& reade
     reader.fail_at("metric_list", "names the metric {}, which evalmpi does not have for {}", metric.name,
                    output_type_name(type));
   }
-  if (fields.boolean("hf_evaluate", false) && metric.name != "exact_match") {
+  // The harness calls a metric on texts only for generations that it scores itself.
+  const bool is_called = type == OutputType::kGenerateUntil && !own_values && metric.name != "exact_match";
+  if (fields.boolean("hf_evaluate", false) && is_called) {
     fields.fail_at("hf_evaluate", "asks for the Python package evaluate, which is not built in");
   }
   if (own_aggregation) {

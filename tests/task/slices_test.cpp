@@ -77,6 +77,20 @@ TEST(Slices, ChosenRowsKeepTheirNumbers) {
   EXPECT_THROW(make_task({}, options), Error);
 }
 
+TEST(Slices, WhatIsScoredAsItStandsIsText) {
+  for (const char* type : {"loglikelihood_rolling", "loglikelihood"}) {
+    const Json changes = {{"output_type", type}, {"doc_to_target", "a"}, {"doc_to_choice", nullptr}};
+    try {
+      make_task(changes, {}, 0).build_all();
+      ADD_FAILURE() << type;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kBadInput);
+      EXPECT_NE(std::string(error.what()).find("doc_to_target: must give text, not 0"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 TEST(Slices, RequestsOfADocumentShareTheirContext) {
   const std::vector<Instance> requests = make_task({}, {}).build_all();
   EXPECT_EQ(requests[0].context.get(), requests[1].context.get());

@@ -9,8 +9,12 @@
 //                         continuation or generation settings], ..], "targets": [..]} or {"error"}; task names are
 //                         looked up below the folders after the command; chat: "" for plain text, "turns", or "one
 //                         turn"
+//   task_probe scores     {"task", "shots": [0, ..], "files": {split: Parquet file}, "responses": [by document [by
+//                         request [by repeat]]]} -> {"requests": {shots: as above}, "targets", "metrics": [[filter,
+//                         {..}], ..], "scores": {"metric,filter": ..}}; the answers are those to 0 examples
 
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "evalmpi/base/error.h"
@@ -68,6 +72,11 @@ task::TaskOptions options_of(const Json& line) {
   return options;
 }
 
+Json arguments_of(const task::Task& made, const task::Instance& instance) {
+  const bool generates = instance.kind == task::RequestKind::kGenerateUntil;
+  return {*instance.context, generates ? made.generation_kwargs() : Json(instance.continuation)};
+}
+
 Json requests(const Json& line, const task::TaskIndex& index) {
   const task::Selection selection =
       index.select({line.at("task").get<std::string>()}, {line.at("shots").get<int>(), Json::object()});
@@ -77,12 +86,46 @@ Json requests(const Json& line, const task::TaskIndex& index) {
   const task::Task made = task::Task::from_documents(selection.tasks.at(0), std::move(documents),
                                                      line.at("pool").get<std::vector<Json>>(), options_of(line));
   Json result = {{"requests", Json::array()}, {"targets", Json::array()}};
-  for (const task::Instance& instance : made.build_all()) {
-    const bool generates = instance.kind == task::RequestKind::kGenerateUntil;
-    result["requests"].push_back(
-        {*instance.context, generates ? made.generation_kwargs() : Json(instance.continuation)});
-  }
+  for (const task::Instance& instance : made.build_all()) result["requests"].push_back(arguments_of(made, instance));
   for (int64_t row = 0; row < made.n_rows(); ++row) result["targets"].push_back(text::python::str(made.target(row)));
+  return result;
+}
+
+// A task on the Parquet files of its splits, its prompts with each number of examples, and its scores of given answers.
+Json scores(const Json& line, const task::TaskIndex& index) {
+  Json result = {{"requests", Json::object()}, {"targets", Json::array()}, {"metrics", Json::array()}};
+  for (const Json& shots : line.at("shots")) {
+    task::TaskConfig config =
+        index.select({line.at("task").get<std::string>()}, {shots.get<int>(), Json::object()}).tasks.at(0);
+    config.dataset_path = "parquet";
+    config.dataset_name.clear();
+    config.dataset_kwargs = {{"data_files", line.at("files")}};
+    const task::Task made = task::Task::load(config, {}, {});
+    Json& asked = result["requests"][shots.dump()] = Json::array();
+    for (const task::Instance& instance : made.build_all()) asked.push_back(arguments_of(made, instance));
+    if (shots != 0) continue;
+    std::map<std::string, Json> by_filter;
+    task::ScoreTable table;
+    for (int64_t row = 0; row < made.n_rows(); ++row) {
+      result["targets"].push_back(made.target(row));
+      const auto answers = line.at("responses").at(static_cast<size_t>(row)).get<std::vector<std::vector<Json>>>();
+      const std::vector<task::FilterScores> scored = made.score(row, answers);
+      table.add(scored);
+      for (const task::FilterScores& one : scored) {
+        Json metrics = Json::object();
+        for (const auto& [name, value] : one.metrics) metrics[name] = value;
+        if (!by_filter.contains(one.filter)) by_filter[one.filter] = Json::array();
+        by_filter[one.filter].push_back({one.filter, metrics});
+      }
+    }
+    for (const task::FilterConfig& filter : made.config().filters) {
+      for (Json& metrics : by_filter[filter.name]) result["metrics"].push_back(std::move(metrics));
+    }
+    result["scores"] = Json::object();
+    for (const task::MetricResult& metric : table.result(made.config(), 0).metrics) {
+      result["scores"][metric.key()] = metric.value;
+    }
+  }
   return result;
 }
 
@@ -91,6 +134,7 @@ Json answer(const std::string& command, const Json& line, const task::TaskIndex&
   if (command == "yaml") return read_yaml(line);
   if (command == "findall") return find_all(line);
   if (command == "requests") return requests(line, index);
+  if (command == "scores") return scores(line, index);
   evalmpi::fail(evalmpi::ExitCode::kUsage, "unknown command {}", command);
 }
 

@@ -29,6 +29,13 @@ void keep_equal(std::vector<Json>& rows, const char* column, const std::string& 
   keep_rows(rows, [&](const Json& row) { return value_of(row, column) == Json(wanted); });
 }
 
+// Where functions have underscores and lower case for the values of a column.
+void keep_as_named(std::vector<Json>& rows, const char* column, const std::string& wanted) {
+  keep_rows(rows, [&](const Json& row) {
+    return py::replace(py::replace(py::lower(text_of(row, column)), " & ", "_"), " ", "_") == wanted;
+  });
+}
+
 }  // namespace
 
 void keep_subject(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
@@ -38,6 +45,16 @@ void keep_subject(std::vector<std::string>&, std::vector<Json>& rows, std::strin
 // MMLU-Pro's categories have spaces where functions have underscores.
 void keep_category(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
   keep_equal(rows, "category", py::replace(subject_of(path, "process_"), "_", " "));
+}
+
+// "process_social_sciences" keeps the category "Social Sciences" of Global-MMLU's light part.
+void keep_subject_category(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
+  keep_as_named(rows, "subject_category", subject_of(path, "process_"));
+}
+
+// "process_arts_humanities" keeps the domain "Arts & Humanities".
+void keep_domain(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
+  keep_as_named(rows, "domain", subject_of(path, "process_"));
 }
 
 // "mmlu_es/utils.process_docs_law" keeps rows of mmlu_es_chat.law.

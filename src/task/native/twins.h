@@ -37,8 +37,10 @@ void wsc273_process_doc(Columns& columns, Rows& rows);
 // process_docs by the function's name
 void crows_pairs_filter(Columns& columns, Rows& rows, std::string_view path);
 void keep_category(Columns& columns, Rows& rows, std::string_view path);
+void keep_domain(Columns& columns, Rows& rows, std::string_view path);
 void keep_mmmlu_subject(Columns& columns, Rows& rows, std::string_view path);
 void keep_subject(Columns& columns, Rows& rows, std::string_view path);
+void keep_subject_category(Columns& columns, Rows& rows, std::string_view path);
 void keep_subtask(Columns& columns, Rows& rows, std::string_view path);
 
 // Fields of a document
