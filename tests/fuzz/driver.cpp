@@ -1,4 +1,4 @@
-// Feeds a fuzz target without libFuzzer, with its options:
+// Feeds a fuzz target, with libFuzzer's options:
 //   PROGRAM [-runs=N] [-seed=S] [-max_len=BYTES] [-dict=FILE] CORPUS...
 // CORPUS: files, or folders of files. Each file is fed as it is, then N inputs that are changed ones: bits, bytes,
 // pieces of other files, words of the dictionary, numbers replaced by large and odd ones, parts cut or repeated.

@@ -1,8 +1,7 @@
 #pragma once
 
 // What a fuzz target is made of. A target is one file with LLVMFuzzerTestOneInput: it reads the input as a parser would
-// and lets nothing out but an Error that blames the input; all else ends the process, and the driver (driver.cpp, or
-// libFuzzer) keeps the input.
+// and lets nothing out but an Error that blames the input; all else ends the process, and driver.cpp keeps the input.
 
 #include <cstddef>
 #include <cstdint>

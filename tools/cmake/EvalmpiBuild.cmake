@@ -35,11 +35,6 @@ if(EVALMPI_SANITIZE)
   add_compile_options("-fsanitize=${EVALMPI_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)
   add_link_options("-fsanitize=${EVALMPI_SANITIZE}")
 endif()
-# -DEVALMPI_FUZZER=ON, with clang: the programs of tests/fuzz are libFuzzer's, guided by coverage.
-option(EVALMPI_FUZZER "Fuzz targets with libFuzzer instead of tests/fuzz/driver.cpp (clang only)" OFF)
-if(EVALMPI_FUZZER)
-  add_compile_options(-fsanitize=fuzzer-no-link)
-endif()
 
 add_library(evalmpi_settings INTERFACE)
 target_include_directories(evalmpi_settings INTERFACE "${CMAKE_CURRENT_SOURCE_DIR}/include")
