@@ -45,7 +45,7 @@ std::optional<double> sexagesimal(std::string_view digits) {
     const size_t point = std::min(part.find('.'), part.size());
     if (point == 0 || !std::all_of(part.begin(), part.begin() + static_cast<ptrdiff_t>(point), is_digit)) return {};
     if (!first && (point > 2 || (point == 2 && part[0] > '5'))) return {};
-    total = total * 60 + std::stod(part);
+    total = total * 60 + std::strtod(part.c_str(), nullptr);  // infinite where it is too large
     begin = end + 1;
   }
   return total;
