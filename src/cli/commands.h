@@ -30,6 +30,8 @@ ExitCode convert_command(const Invocation& invocation);
 // Also returns 1: the two differ.
 ExitCode compare_command(const Invocation& invocation);
 ExitCode score_command(const Invocation& invocation);
+// With --watch also returns the run's own code.
+ExitCode status_command(const Invocation& invocation);
 ExitCode tasks_command(const Invocation& invocation);
 ExitCode ls_command(const Invocation& invocation);        // tasks list in lm_eval's words
 ExitCode validate_command(const Invocation& invocation);  // tasks validate in lm_eval's words

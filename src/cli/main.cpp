@@ -30,6 +30,7 @@ constexpr Command kCommands[] = {
     {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},
     {"compare", "show where two models or two runs differ", evalmpi::cli::compare_command},
     {"score", "score a run's answers again, without a model", evalmpi::cli::score_command},
+    {"status", "show how far a run is, or how it ended", evalmpi::cli::status_command},
     {"tasks", "list, show and check tasks", evalmpi::cli::tasks_command},
     {"ls", "tasks list, as lm_eval spells it", evalmpi::cli::ls_command},
     {"validate", "tasks validate, as lm_eval spells it", evalmpi::cli::validate_command},

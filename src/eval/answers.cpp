@@ -1,6 +1,7 @@
 #include "answers.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace evalmpi::eval {
 
@@ -62,9 +63,13 @@ void AnswerTable::expect(int task, const std::vector<Hash128>& keys) {
   for (const Hash128& key : keys) expected_[key].push_back(task);
 }
 
-bool AnswerTable::wait_for(int task) {
+bool AnswerTable::wait_for(int task, const std::function<void()>& meanwhile) {
   std::unique_lock lock(mutex_);
-  arrived_.wait(lock, [&] { return given_up_ || missing_[task] == 0; });
+  while (!arrived_.wait_for(lock, std::chrono::seconds(1), [&] { return given_up_ || missing_[task] == 0; })) {
+    lock.unlock();
+    meanwhile();
+    lock.lock();
+  }
   return missing_[task] == 0;
 }
 

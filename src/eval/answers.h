@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -43,7 +44,8 @@ class AnswerTable {
 
   // Registers keys that `task` waits for; wait_for(task) returns when all are known, or false after give_up().
   void expect(int task, const std::vector<Hash128>& keys);
-  bool wait_for(int task);
+  // `meanwhile` is called about once a second.
+  bool wait_for(int task, const std::function<void()>& meanwhile);
   void give_up();
 
   int64_t missing(int task) const;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 #include <tuple>
-#include <unordered_map>
 
+#include "answer_reader.h"
 #include "evalmpi/base/error.h"
 
 namespace evalmpi::eval {
@@ -28,29 +28,17 @@ FullAnswers read_answers(const TaskRequests& requests, AnswerTable& answers, con
     return std::tuple(places[a].log, places[a].position.offset, a) <
            std::tuple(places[b].log, places[b].position.offset, b);
   });
-  const std::vector<std::string> logs = answers.log_names();
-  engine::ChunkRecord record;
-  std::unordered_map<Hash128, const engine::ScoreResult*> scores;
-  std::unordered_map<Hash128, const engine::GenerateResult*> generations;
-  const AnswerPlace* loaded = nullptr;
+  AnswerReader reader(log_directory, answers.log_names());
   for (const size_t i : order) {
     const AnswerPlace& place = places[i];
-    if (loaded == nullptr || loaded->log != place.log || loaded->position != place.position) {
-      record = engine::decode_record(store::read_record(log_directory / logs[place.log], place.position));
-      scores.clear();
-      generations.clear();
-      for (const engine::ScoreResult& score : record.scores) scores[score.key] = &score;
-      for (const engine::GenerateResult& generation : record.generations) generations[generation.key] = &generation;
-      loaded = &place;
-    }
     const int32_t targets = requests.targets[i / static_cast<size_t>(requests.repeats)];
     if (targets > 0) {
-      const engine::ScoreResult& score = *scores.at(requests.answer_key(i));
+      const engine::ScoreResult& score = reader.score(place, requests.answer_key(i));
       EVALMPI_CHECK(score.logprobs.size() == static_cast<size_t>(targets));
       full.logprobs[i] = score.logprobs;
       full.is_argmax[i] = score.is_argmax;
     } else {
-      full.generations[i] = *generations.at(requests.answer_key(i));
+      full.generations[i] = reader.generation(place, requests.answer_key(i));
     }
     full.numerics_class[i] = place.numerics_class;
     if (place.numerics_class != current_class) records_of_other_classes.insert(place.record);

@@ -22,7 +22,7 @@ void Run::enter_phase(const char* phase, const std::string& what, job::Judged ju
 }
 
 ExitCode Run::execute() {
-  std::optional<std::jthread> watcher;
+  std::optional<std::jthread> watcher, status_keeper;
   try {
     mesh_ = comm::make_mesh(session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane,
                                        std::nullopt});
@@ -32,6 +32,7 @@ ExitCode Run::execute() {
     enter_phase("opening the output folder");
     open_output();
     watcher.emplace([this](const std::stop_token& token) { watch_for_stop(token); });
+    if (is_root()) status_keeper.emplace([this](const std::stop_token& token) { keep_status(token); });
     enter_phase("reading the logs of earlier attempts");
     read_earlier_logs();
     plan_parts();
@@ -43,6 +44,7 @@ ExitCode Run::execute() {
       if (is_root() && parts_done_ == requests_.size()) publish();
     });
     heartbeat_->enter("ending", job::Judged::kHelped);
+    status_keeper.reset();
     watcher.reset();  // from here on the main thread says how it ended
     return agree_on_exit_code();
   } catch (...) {
@@ -133,7 +135,7 @@ void Run::plan_parts() {
     });
     {
       const std::lock_guard lock(status_mutex_);
-      part_status_.push_back({name, requests.size()});
+      part_status_.push_back({name, requests.size(), {}, false});
     }
     requests_.push_back(std::move(requests));
     prompts_and_plan_seconds_ += seconds_since(part_start);
@@ -205,16 +207,11 @@ void Run::start_coordinator() {
     }
     if (queue_.is_checked(receipt.item)) verification_.keep(receipt.item, receipt.log_name, record);
     last_record_seconds_ = seconds_since(started_);
+    note_rate(receipt, record.computed_tokens);
     answers_.count_computed(record.computed_tokens);
     answers_.add(receipt.log_name, receipt.position, record, class_hash_);
   };
-  options.on_tick = [this, last_status = Clock::time_point{}]() mutable {
-    progress_.update(queue_.counts());
-    if (Clock::now() - last_status < std::chrono::seconds(3)) return;
-    last_status = Clock::now();
-    attempt_->lock().beat();
-    write_status("running", status_details());
-  };
+  options.on_tick = [this] { progress_.update(queue_.counts()); };
   coordinator_ = std::make_unique<job::CoordinatorThread>(session_.port(), queue_, shared_.stop, std::move(options));
 }
 
@@ -237,9 +234,20 @@ void Run::finish_parts() {
   const ReportOptions report{identity_.log_directory(), class_hash_, options_.bootstrap_iterations,
                              device::usable_cores()};
   heartbeat_->enter("waiting for answers", job::Judged::kNever);
-  for (size_t part = 0; part < requests_.size() && answers_.wait_for(static_cast<int>(part)); ++part) {
+  live_scores_.emplace(*work_.setup().tokenizer);
+  for (size_t part = 0; part < requests_.size(); ++part) {
+    live_scores_->add(work_.task(part), requests_[part], work_.generation(part));
+  }
+  const auto meanwhile = [this] { update_live_scores(); };
+  for (size_t part = 0; part < requests_.size() && answers_.wait_for(static_cast<int>(part), meanwhile); ++part) {
     heartbeat_->enter("reporting", job::Judged::kHelped);
+    live_scores_->finish(part);
     work_.report(part, requests_[part], answers_, report, published_);
+    if (const task::TaskResult* result = work_.result(part)) {
+      const std::lock_guard lock(status_mutex_);
+      part_status_[part].scores = {result->n_documents, result->n_documents, result->metrics};
+      part_status_[part].is_done = true;
+    }
     requests_[part] = {};
     ++parts_done_;
     heartbeat_->enter("waiting for answers", job::Judged::kNever);

@@ -30,6 +30,7 @@
 #include "evalmpi/job/watchdog.h"
 #include "evalmpi/job/work_queue.h"
 #include "held_weights.h"
+#include "live_scores.h"
 #include "progress.h"
 #include "publish.h"
 #include "replica.h"
@@ -48,6 +49,15 @@ inline double seconds_since(Clock::time_point start) {
 struct PartStatus {
   std::string name;
   size_t requests = 0;
+  LiveScores::Row scores;
+  bool is_done = false;
+};
+
+// What the chunks of one log, of one leader, took.
+struct LeaderRate {
+  int leader = 0;
+  double tokens = 0;
+  double seconds = 0;
 };
 
 // What the runs of one job share in this process.
@@ -119,6 +129,11 @@ class Run {
   bool write_status(std::string_view state, const Json& details) const;
   [[noreturn]] void fail_now(std::exception_ptr failure);
   void watch_for_stop(const std::stop_token& token);
+  void keep_status(const std::stop_token& token);
+  Json ranks_status() const;
+  Json parts_status() const;
+  void note_rate(const job::Receipt& receipt, int64_t tokens);
+  void update_live_scores();
 
   comm::Session& session_;
   const EvalOptions& options_;
@@ -151,8 +166,11 @@ class Run {
   bool has_warned_of_memory_ = false;
 
   std::vector<TaskRequests> requests_;  // of each part, without tokens; rank 0, main thread
+  mutable std::mutex status_file_mutex_;
   mutable std::mutex status_mutex_;
   std::vector<PartStatus> part_status_;
+  std::map<std::string, LeaderRate> rates_;  // by log
+  std::optional<LiveScores> live_scores_;    // main thread
   Published published_;  // rank 0
   size_t parts_done_ = 0;
   // From started_.

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <condition_variable>
 #include <thread>
 
 #include "evalmpi/base/log.h"
@@ -9,21 +11,119 @@
 
 namespace evalmpi::eval {
 
-Json Run::status_details() const {
-  Json tasks = Json::object();
-  {
-    const std::lock_guard lock(status_mutex_);
-    for (size_t i = 0; i < part_status_.size(); ++i) {
-      tasks[part_status_[i].name] = {{"requests", part_status_[i].requests}, {"missing", answers_.missing(static_cast<int>(i))}};
-    }
+namespace {
+
+Json to_json(const LiveScores::Row& row) {
+  Json metrics = Json::array();
+  for (const task::MetricResult& metric : row.metrics) {
+    metrics.push_back({{"metric", metric.metric},
+                       {"filter", metric.filter},
+                       {"value", metric.value},
+                       {"standard_error", metric.standard_error ? Json(*metric.standard_error) : Json(nullptr)}});
   }
+  return metrics;
+}
+
+}  // namespace
+
+Json Run::parts_status() const {
+  const std::lock_guard lock(status_mutex_);
+  Json tasks = Json::object();
+  for (size_t i = 0; i < part_status_.size(); ++i) {
+    const PartStatus& part = part_status_[i];
+    tasks[part.name] = {{"requests", part.requests}, {"missing", answers_.missing(static_cast<int>(i))}};
+    if (part.scores.scored == 0) continue;
+    tasks[part.name].update({{"documents", part.scores.documents},
+                             {"documents_scored", part.scores.scored},
+                             {"is_done", part.is_done},
+                             {"scores", to_json(part.scores)}});
+  }
+  return tasks;
+}
+
+// The hosts, the rank that was silent for longest, and the leader whose chunks take longest for their tokens.
+Json Run::ranks_status() const {
+  Json ranks = {{"count", session_.size()}};
+  std::map<int, std::string> host_of_rank{{session_.rank(), session_.host_name()}};
+  if (context_.roll_call != nullptr && session_.size() > 1) {
+    const std::vector<job::RankSign> signs = context_.roll_call->ranks();
+    size_t quietest = 0;
+    for (size_t rank = 0; rank < signs.size(); ++rank) {
+      host_of_rank[static_cast<int>(rank)] = signs[rank].home.host;
+      if (signs[rank].silent_seconds > signs[quietest].silent_seconds) quietest = rank;
+    }
+    const job::RankSign& sign = signs[quietest];
+    ranks["quietest"] = {{"rank", quietest},
+                         {"host", sign.home.host},
+                         {"process", sign.home.pid},
+                         {"silent_seconds", sign.silent_seconds},
+                         {"last", describe(sign.thread)}};
+  }
+  Json hosts = Json::array();
+  for (const auto& [rank, host] : host_of_rank) {
+    if (std::find(hosts.begin(), hosts.end(), host) == hosts.end()) hosts.push_back(host);
+  }
+  ranks["hosts"] = hosts;
+  const std::lock_guard lock(status_mutex_);
+  const LeaderRate* slowest = nullptr;
+  const LeaderRate* fastest = nullptr;
+  const auto rate = [](const LeaderRate& leader) { return leader.tokens / leader.seconds; };
+  for (const auto& [log, leader] : rates_) {
+    if (!(leader.seconds > 0)) continue;
+    if (slowest == nullptr || rate(leader) < rate(*slowest)) slowest = &leader;
+    if (fastest == nullptr || rate(leader) > rate(*fastest)) fastest = &leader;
+  }
+  if (slowest != fastest) {
+    const auto host = host_of_rank.find(slowest->leader);
+    ranks["slowest"] = {{"rank", slowest->leader},
+                        {"host", host == host_of_rank.end() ? "" : host->second},
+                        {"tokens_per_second", rate(*slowest)},
+                        {"of_the_fastest", rate(*slowest) / rate(*fastest)}};
+  }
+  return ranks;
+}
+
+void Run::note_rate(const job::Receipt& receipt, int64_t tokens) {
+  const std::lock_guard lock(status_mutex_);
+  const auto [found, is_new] = rates_.try_emplace(receipt.log_name);
+  if (is_new) found->second.leader = store::parse_log_name(receipt.log_name).value_or(store::LogName{}).leader;
+  found->second.tokens += static_cast<double>(tokens);
+  found->second.seconds += receipt.seconds;
+}
+
+void Run::update_live_scores() {
+  const double allowed = kLiveScoresShare * (seconds_since(started_) - first_chunk_seconds_);
+  const std::vector<size_t> changed = live_scores_->update(answers_, identity_.log_directory(), allowed);
+  const std::lock_guard lock(status_mutex_);
+  for (const size_t task : changed) part_status_[task].scores = live_scores_->row(task);
+}
+
+// On rank 0, in its own thread: shows others that the run lives, also while it plans and publishes.
+void Run::keep_status(const std::stop_token& token) {
+  constexpr std::chrono::seconds kEvery{3};
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock(mutex);
+  try {
+    while (!never.wait_for(lock, token, kEvery, [&token] { return token.stop_requested(); })) {
+      if (is_failing_) continue;
+      attempt_->lock().beat();
+      write_status("running", status_details());
+    }
+  } catch (...) {
+    fail_now(std::current_exception());
+  }
+}
+
+Json Run::status_details() const {
   Json details = {{"layout", mesh_->description}, {"records", queue_.counts().completed}, {"progress", progress_.json(queue_.counts())},
-                  {"tasks", tasks}, {"numerics_class", class_name_}};
+                  {"tasks", parts_status()}, {"ranks", ranks_status()}, {"numerics_class", class_name_}};
   if (first_chunk_seconds_ > 0) details["start_to_first_chunk_seconds"] = first_chunk_seconds_;
   return details;
 }
 
 bool Run::write_status(std::string_view state, const Json& details) const {
+  const std::lock_guard lock(status_file_mutex_);
   const bool is_first = attempt_->write_status(state, details);
   if (shared_.on_status) shared_.on_status(state, details);
   return is_first;

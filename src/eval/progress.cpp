@@ -83,6 +83,8 @@ Json Progress::json(const job::WorkQueue::Counts& counts) const {
   if (first_chunk_ != Clock::time_point{}) {
     json["first_chunk_seconds"] = seconds_between(started_, first_chunk_);
     const double left = seconds_left(counts, seconds_between(first_chunk_, now));
+    const double computing = seconds_between(first_chunk_, now);
+    if (computing > 0) json["tokens_per_second"] = static_cast<double>(counts.cost_completed) / computing;
     json["left_seconds"] = left < 0 ? Json(nullptr) : Json(left);
   }
   return json;

@@ -26,6 +26,8 @@ class TaskWork final : public Work {
   TaskRequests encode(comm::Communicator& world, size_t part, const Hash128& model_id, int threads) override;
   const std::optional<GenerationPlan>& generation(size_t part) const override { return tasks_[part].generation; }
   int64_t document_bytes(size_t part) const override;
+  const task::Task* task(size_t part) const override { return &tasks_[part].task; }
+  const task::TaskResult* result(size_t part) const override { return &reports_[part].result; }
   void report(size_t part, const TaskRequests& requests, AnswerTable& answers, const ReportOptions& options,
               Published& published) override;
   void publish(Published& published, const RunFacts& facts) override;

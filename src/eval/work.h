@@ -52,9 +52,14 @@ class Work {
   // What the part holds in memory besides its requests. Rank 0.
   virtual int64_t document_bytes(size_t part) const = 0;
 
+  // The part as a task, for its scores so far; null: it has none. Rank 0.
+  virtual const task::Task* task(size_t) const { return nullptr; }
+
   // Takes the answers of a part, which are all there. Rank 0.
   virtual void report(size_t part, const TaskRequests& requests, AnswerTable& answers, const ReportOptions& options,
                       Published& published) = 0;
+  // What the part was scored with, once it is reported; null: it has no scores. Rank 0.
+  virtual const task::TaskResult* result(size_t) const { return nullptr; }
   // Writes the files of the finished run and prints its table. Rank 0. FAILS: kCannotWrite, kIo.
   virtual void publish(Published& published, const RunFacts& facts) = 0;
 

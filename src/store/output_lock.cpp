@@ -247,6 +247,14 @@ OutputLock OutputLock::acquire(const fs::path& directory, const Json& holder, co
   fail(ExitCode::kCannotWrite, "{}: other runs keep taking it; choose another output directory", directory.string());
 }
 
+Holder holder_of(const fs::path& directory) {
+  const std::optional<Found> found = read_lock(directory / kFileName);
+  if (!found) return {};
+  constexpr HolderLife kLives[] = {HolderLife::kDead, HolderLife::kAlive, HolderLife::kUnknown};
+  const Life life = life_of(found->holder, describe_self(Json::object()));
+  return {kLives[static_cast<int>(life)], found->holder, found->text};
+}
+
 OutputLock::OutputLock(OutputLock&& other) noexcept
     : path_(std::move(other.path_)),
       content_(std::move(other.content_)),

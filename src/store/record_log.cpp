@@ -298,6 +298,8 @@ bool take_word(std::string_view& text, std::string_view word) {
   return true;
 }
 
+}  // namespace
+
 std::optional<LogName> parse_log_name(std::string_view name) {
   LogName parsed;
   if (!name.ends_with(".log") || !take_word(name, "rank")) return std::nullopt;
@@ -311,8 +313,6 @@ std::optional<LogName> parse_log_name(std::string_view name) {
   if (!is_token) return std::nullopt;
   return LogName{*leader, *attempt, std::string(name)};
 }
-
-}  // namespace
 
 std::vector<LogName> list_logs(const fs::path& directory) {
   std::vector<LogName> names;

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -105,6 +106,28 @@ def processes_of(program, output):
 def temporary_files(folder):
     """What a killed run may have left there or below that the next one takes away."""
     return sorted(glob.glob(os.path.join(glob.escape(folder), "**", ".*"), recursive=True))
+
+
+def long_task(folder, copies):
+    """A task of `copies` times the demo's documents, whose prompts share nothing."""
+    data, tasks = os.path.join(SOURCE, "configs/demo/data"), os.path.join(SOURCE, "configs/demo/tasks")
+    os.makedirs(folder)
+    with open(os.path.join(data, "reverse_test.jsonl"), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    with open(os.path.join(folder, "test.jsonl"), "w", encoding="utf-8") as file:
+        for copy in range(copies):
+            file.writelines(f'{{"copy": {copy + 1}, {line[1:]}\n' for line in lines)
+    with open(os.path.join(data, "reverse_train.jsonl"), encoding="utf-8") as file:
+        train = [f'{{"copy": 0, {line[1:]}\n' for line in file]
+    with open(os.path.join(folder, "train.jsonl"), "w", encoding="utf-8") as file:
+        file.writelines(train)
+    with open(os.path.join(tasks, "demo_reverse.yaml"), encoding="utf-8") as file:
+        text = file.read()
+    text = re.sub(r"^task: .*", "task: long_reverse", text, flags=re.MULTILINE)
+    text = re.sub(r"^num_fewshot: .*", "num_fewshot: 5", text, flags=re.MULTILINE)
+    text = text.replace("../data/reverse_", "").replace('doc_to_text: "', 'doc_to_text: "List {{copy}}\\n')
+    with open(os.path.join(folder, "long_reverse.yaml"), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def write_adapter(folder, seed, rank=4, scale=0.5):

@@ -11,28 +11,6 @@ import support
 TIMEOUT = 2  # --hang-timeout; far above what a rank needs to say something on a busy machine
 
 
-def long_task(folder, copies):
-    """A task of `copies` times the demo's documents, whose prompts share nothing."""
-    data, tasks = os.path.join(support.SOURCE, "configs/demo/data"), os.path.join(support.SOURCE, "configs/demo/tasks")
-    os.makedirs(folder)
-    with open(os.path.join(data, "reverse_test.jsonl"), encoding="utf-8") as file:
-        lines = file.read().splitlines()
-    with open(os.path.join(folder, "test.jsonl"), "w", encoding="utf-8") as file:
-        for copy in range(copies):
-            file.writelines(f'{{"copy": {copy + 1}, {line[1:]}\n' for line in lines)
-    with open(os.path.join(data, "reverse_train.jsonl"), encoding="utf-8") as file:
-        train = [f'{{"copy": 0, {line[1:]}\n' for line in file]
-    with open(os.path.join(folder, "train.jsonl"), "w", encoding="utf-8") as file:
-        file.writelines(train)
-    with open(os.path.join(tasks, "demo_reverse.yaml"), encoding="utf-8") as file:
-        text = file.read()
-    text = re.sub(r"^task: .*", "task: long_reverse", text, flags=re.MULTILINE)
-    text = re.sub(r"^num_fewshot: .*", "num_fewshot: 5", text, flags=re.MULTILINE)
-    text = text.replace("../data/reverse_", "").replace('doc_to_text: "', 'doc_to_text: "List {{copy}}\\n')
-    with open(os.path.join(folder, "long_reverse.yaml"), "w", encoding="utf-8") as file:
-        file.write(text)
-
-
 class Started:
     """A run on three ranks and what becomes of it."""
 
@@ -72,7 +50,7 @@ class Started:
 class Watchdog(support.JobTest):
     def start(self, output, *arguments, copies=48):
         if not os.path.exists(self.path("tasks")):
-            long_task(self.path("tasks"), copies)
+            support.long_task(self.path("tasks"), copies)
         return Started(self, output, arguments)
 
     def has_begun(self, run):

@@ -52,4 +52,19 @@ class OutputLock {
   int fd_ = -1;
 };
 
+// Who holds a directory, for readers: nothing is changed or waited for.
+enum class HolderLife {
+  kNobody,   // there is no lock
+  kAlive,    // a process of this host
+  kDead,     // it was a process of this host and is gone
+  kUnknown,  // a process of another host; only its heartbeat can tell
+};
+struct Holder {
+  HolderLife life = HolderLife::kNobody;
+  Json description = Json::object();  // "run", "host", "pid", "started"
+  std::string heartbeat;              // changes while it lives
+};
+// FAILS: kIo.
+Holder holder_of(const std::filesystem::path& directory);
+
 }  // namespace evalmpi::store

@@ -92,6 +92,9 @@ struct LogName {
   std::string file_name() const;
 };
 
+// nullopt for other names.
+std::optional<LogName> parse_log_name(std::string_view name);
+
 // The logs in `directory` ordered by (attempt, leader, token); other files are left alone. Empty when the directory
 // does not exist. FAILS: kIo.
 std::vector<LogName> list_logs(const std::filesystem::path& directory);
