@@ -117,6 +117,17 @@ Json to_json(const std::vector<Field>& fields) {
   return object;
 }
 
+void set_from_json(const Json& values, std::vector<Field>& fields) {
+  for (Field& field : fields) {
+    const Json value = values.value(field.name, Json());
+    if (value.is_null() || field.get() == value) continue;
+    for (const Json& one : value.is_array() ? value : Json::array({value})) {
+      const std::string text = one.is_string() ? one.get<std::string>() : one.dump();
+      if (!text.empty()) field.set(text);
+    }
+  }
+}
+
 std::optional<std::string> nearest_name(std::string_view name, const std::vector<std::string>& names) {
   std::optional<std::string> best;
   size_t best_distance = std::max<size_t>(2, name.size() / 2);

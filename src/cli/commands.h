@@ -29,6 +29,7 @@ ExitCode inspect_command(const Invocation& invocation);
 ExitCode convert_command(const Invocation& invocation);
 // Also returns 1: the two differ.
 ExitCode compare_command(const Invocation& invocation);
+ExitCode report_command(const Invocation& invocation);
 ExitCode score_command(const Invocation& invocation);
 // With --watch also returns the run's own code.
 ExitCode status_command(const Invocation& invocation);

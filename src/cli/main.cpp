@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},
     {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},
     {"compare", "show where two models or two runs differ", evalmpi::cli::compare_command},
+    {"report", "show a run's table again, or make its files anew from its logs", evalmpi::cli::report_command},
     {"score", "score a run's answers again, without a model", evalmpi::cli::score_command},
     {"status", "show how far a run is, or how it ended", evalmpi::cli::status_command},
     {"tasks", "list, show and check tasks", evalmpi::cli::tasks_command},

@@ -51,7 +51,8 @@ void Run::open_output() {
     if (has_leader) {
       // Neither copied nor moved: the log is made in place.
       log_.reset(new store::LogWriter(job::open_log(
-          identity_, session_.rank(), {{"numerics_class", class_name_}, {"numerics_class_hash", class_hash_.hex()}})));
+          identity_, session_.rank(),
+          {{"numerics_class", class_name_}, {"numerics_class_hash", class_hash_.hex()}, {"layout", mesh_->description}})));
     }
   });
   if (is_root()) job::remove_token_file(identity_);

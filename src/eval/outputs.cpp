@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -79,14 +80,11 @@ Json as_object(const Map& map) {
   return object;
 }
 
-// The order and depth of names: groups with their members below them, everything by name.
-std::vector<std::pair<std::string, int>> hierarchy(const FinishedTasks& finished) {
-  std::map<std::string, const task::GroupConfig*> groups;
+// The order and depth of names: groups with their members below them, everything by name. groups: name -> members.
+std::vector<std::pair<std::string, int>> hierarchy(const std::map<std::string, std::vector<std::string>>& groups,
+                                                   const std::vector<std::string>& tasks) {
   std::set<std::string> members;
-  for (const task::GroupConfig& group : finished.groups) {
-    groups[group.name] = &group;
-    members.insert(group.children.begin(), group.children.end());
-  }
+  for (const auto& [name, children] : groups) members.insert(children.begin(), children.end());
   std::vector<std::pair<std::string, int>> ordered;
   std::set<std::string> seen;
   const std::function<void(const std::string&, int)> visit = [&](const std::string& name, int depth) {
@@ -94,51 +92,72 @@ std::vector<std::pair<std::string, int>> hierarchy(const FinishedTasks& finished
     seen.insert(name);
     const auto group = groups.find(name);
     if (group == groups.end()) return;
-    std::vector<std::string> children = group->second->children;
+    std::vector<std::string> children = group->second;
     std::sort(children.begin(), children.end());
     for (const std::string& child : children) visit(child, depth + 1);
   };
-  for (const auto& [name, group] : groups) {
+  for (const auto& [name, children] : groups) {
     if (!members.contains(name)) visit(name, 0);
   }
   std::set<std::string> alone;
-  for (const task::Task* task : finished.tasks) {
-    if (!seen.contains(task->name())) alone.insert(task->name());
+  for (const std::string& task : tasks) {
+    if (!seen.contains(task)) alone.insert(task);
   }
   for (const std::string& name : alone) ordered.emplace_back(name, 0);
   return ordered;
 }
 
+std::vector<std::pair<std::string, int>> hierarchy(const FinishedTasks& finished) {
+  std::map<std::string, std::vector<std::string>> groups;
+  for (const task::GroupConfig& group : finished.groups) groups[group.name] = group.children;
+  std::vector<std::string> tasks;
+  for (const task::Task* task : finished.tasks) tasks.push_back(task->name());
+  return hierarchy(groups, tasks);
+}
+
 using Cells = std::vector<std::string>;
 
-std::string table_of(const FinishedTasks& finished, const char* title,
-                     const std::function<const task::TaskResult*(const std::string&)>& find) {
-  const Directions direction_of = directions(finished);
-  const std::map<std::string, int> shots_of = shots(finished);
-  const std::map<std::string, Json> version_of = versions(finished);
+Json at(const Json& json, const std::string& a, const std::string& b) {
+  const Json inner = json.value(a, Json());
+  return inner.is_object() ? inner.value(b, Json()) : Json();
+}
+
+// A number that JSON cannot say is null.
+std::string shown_number(const Json& value) {
+  return fmt::format("{:.4f}", value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN());
+}
+
+// One task's or group's rows; `name` and `version` stand in the first.
+void add_rows(const Json& results, const std::string& task, const Json& values, std::string name, std::vector<Cells>& rows) {
+  std::string version = text::python::str(at(results, "versions", task));
+  const Json shots = at(results, "n-shot", task);
+  const Json directions = at(results, "higher_is_better", task);
+  bool has_metrics = false;
+  for (const MetricName& metric : metric_names(values)) {
+    has_metrics = true;
+    const Json higher = directions.is_object() ? directions.value(metric.metric, Json()) : Json();
+    const std::string arrow = !higher.is_boolean() ? "" : higher.get<bool>() ? "↑" : "↓";
+    const Json error = values.value(metric.metric + "_stderr," + metric.filter, Json());
+    rows.push_back({name, version, metric.filter, shots.is_number() ? shots.dump() : " ", metric.metric, arrow,
+                    shown_number(values.at(metric.metric + "," + metric.filter)), "±",
+                    error.is_number() ? shown_number(error) : "   N/A"});
+    name.clear();
+    version.clear();
+  }
+  if (!has_metrics) rows.push_back({name, version, "", "", "", "", "", "", ""});
+}
+
+std::string table_of(const Json& results, const char* title, const Json& shown) {
+  std::map<std::string, std::vector<std::string>> groups;
+  std::vector<std::string> tasks;
+  for (const auto& [group, children] : results.at("group_subtasks").items()) groups[group] = children;
+  for (const auto& [task, counts] : results.at("n-samples").items()) tasks.push_back(task);
   std::vector<Cells> rows;
-  for (const auto& [name, depth] : hierarchy(finished)) {
-    const task::TaskResult* result = find(name);
-    if (result == nullptr) continue;
-    std::string shown = (depth > 0 ? std::string(depth, ' ') + "- " : "") + result->alias;
-    std::string version = text::python::str(version_of.at(name));
-    std::vector<const task::MetricResult*> metrics;
-    for (const task::MetricResult& metric : result->metrics) metrics.push_back(&metric);
-    std::sort(metrics.begin(), metrics.end(), [](const auto* a, const auto* b) { return a->key() < b->key(); });
-    for (const task::MetricResult* metric : metrics) {
-      std::string arrow;
-      if (const auto group = direction_of.find(name); group != direction_of.end()) {
-        const auto found = group->second.find(metric->metric);
-        if (found != group->second.end() && found->second.is_boolean()) arrow = found->second.get<bool>() ? "↑" : "↓";
-      }
-      const auto shots_found = shots_of.find(name);
-      rows.push_back({shown, version, metric->filter, shots_found == shots_of.end() ? " " : fmt::format("{}", shots_found->second),
-                      metric->metric, arrow, fmt::format("{:.4f}", metric->value), "±",
-                      metric->standard_error ? fmt::format("{:.4f}", *metric->standard_error) : "   N/A"});
-      shown.clear();
-      version.clear();
-    }
-    if (metrics.empty()) rows.push_back({shown, version, "", "", "", "", "", "", ""});
+  for (const auto& [name, depth] : hierarchy(groups, tasks)) {
+    const auto values = shown.find(name);
+    if (values == shown.end()) continue;
+    const std::string alias = text::python::str(values->value("alias", Json(name)));
+    add_rows(results, name, *values, (depth > 0 ? std::string(depth, ' ') + "- " : "") + alias, rows);
   }
   return markdown_table({title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"}, rows);
 }
@@ -228,20 +247,23 @@ Json results_json(const FinishedTasks& finished) {
   return json;
 }
 
-std::string results_table(const FinishedTasks& finished) {
-  std::map<std::string, const task::TaskResult*> tasks, groups;
-  for (const task::TaskResult& result : finished.results) tasks[result.name] = &result;
-  for (const task::TaskResult& result : finished.group_results) groups[result.name] = &result;
-  const auto finder = [](const auto& map) {
-    return [&map](const std::string& name) {
-      const auto found = map.find(name);
-      return found == map.end() ? nullptr : found->second;
-    };
-  };
-  std::map<std::string, const task::TaskResult*> all = tasks;
-  all.insert(groups.begin(), groups.end());
-  std::string text = table_of(finished, "Tasks", finder(all));
-  if (!groups.empty()) text += "\n" + table_of(finished, "Groups", finder(groups));
+std::vector<MetricName> metric_names(const Json& values) {
+  std::vector<MetricName> names;
+  for (const auto& [key, value] : values.items()) {
+    const size_t comma = key.find(',');
+    if (comma == key.npos) continue;
+    MetricName name{key.substr(0, comma), key.substr(comma + 1)};
+    if (!name.metric.ends_with("_stderr")) names.push_back(std::move(name));
+  }
+  std::sort(names.begin(), names.end(), [](const MetricName& a, const MetricName& b) {
+    return a.metric + "," + a.filter < b.metric + "," + b.filter;
+  });
+  return names;
+}
+
+std::string results_table(const Json& results) {
+  std::string text = table_of(results, "Tasks", results.at("results"));
+  if (results.contains("groups")) text += "\n" + table_of(results, "Groups", results.at("groups"));
   return text;
 }
 

@@ -33,7 +33,13 @@ Json texts_of_responses(const Json& value);
 // and between tokens (mean, median, 99th percentile), and new tokens per second of one generation.
 Json generation_timings(const std::vector<const store::TaskResults*>& tables);
 
-// The harness's Markdown table of tasks, and of groups when some aggregate.
-std::string results_table(const FinishedTasks& finished);
+// The metrics in an entry of "results", by metric and filter: its keys are "metric,filter" and "metric_stderr,filter".
+struct MetricName {
+  std::string metric, filter;
+};
+std::vector<MetricName> metric_names(const Json& values);
+
+// The harness's Markdown table of tasks, and of groups when some aggregate. results: as results_json().
+std::string results_table(const Json& results);
 
 }  // namespace evalmpi::eval

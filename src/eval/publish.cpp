@@ -144,12 +144,12 @@ store::ResultsFile results_file(const Published& published, std::vector<TaskRepo
   return file;
 }
 
-void print_summary(const Published& published, const FinishedTasks& finished, const RunFacts& facts) {
+void print_summary(const Published& published, const Json& results, const RunFacts& facts) {
   const EvalOptions& options = *facts.options;
   fmt::print("\nevalmpi {} (dtype float32, {}), limit: {}, num_fewshot: {}\n\n", options.model, facts.layout,
              options.limit ? fmt::format("{}", *options.limit) : "none",
              options.num_fewshot ? fmt::format("{}", *options.num_fewshot) : "per task");
-  fmt::print("{}\n", results_table(finished));
+  fmt::print("{}\n", results_table(results));
   const TokenCounts& tokens = published.tokens;
   fmt::print("tokens: {} computed / {} distinct / {} naive\n", tokens.computed, tokens.distinct, tokens.naive);
   if (facts.verified.chosen > 0) {
@@ -213,16 +213,20 @@ void publish_run(Published& published, std::vector<TaskReport>& reports, const s
   std::vector<const store::TaskResults*> tables;
   for (const TaskReport& report : reports) tables.push_back(&report.table);
   const Json timings = generation_timings(tables);
-  store::write_results(published.directory / "results.h5", results_file(published, reports, tasks, facts));
+  const Json results = results_json(finished);
+  store::ResultsFile file = results_file(published, reports, tasks, facts);
+  file.run.emplace_back("results", results);
+  store::write_results(published.directory / "results.h5", file);
   published.files.push_back("results.h5");
-  Json json = results_json(finished);
+  Json json = results;
   json.update(run_json(published, facts));
   if (!timings.empty()) json["generation_timings"] = timings;
   const std::string name = "results_" + published.time_id + ".json";
   write_file_atomically(published.directory / name, text::python::json_dumps(json, {2, false, false}) + "\n");
   published.files.push_back(name);
+  if (facts.is_rebuilt) return;
   if (facts.options->show_config) fmt::print("{}\n", text::python::json_dumps(json, {2, false, false}));
-  print_summary(published, finished, facts);
+  print_summary(published, results, facts);
 }
 
 }  // namespace evalmpi::eval

@@ -24,17 +24,6 @@ fs::path new_output_folder(const std::string& what, const std::string& time) {
   return folder;
 }
 
-// What the manifest of a folder with several runs says, in place of one model's digests.
-const Json kOneFolderEach = {{"results", "a folder for each combination"}};
-
-bool holds_combinations(const fs::path& folder) {
-  const fs::path manifest = folder / "manifest.json";
-  std::error_code ignored;
-  if (!fs::exists(manifest, ignored)) return false;
-  const Json json = read_json_file(manifest);
-  return json.is_object() && json.value("must_match", Json()) == kOneFolderEach;
-}
-
 // Several runs one after another, in folders below one.
 class Job {
  public:
@@ -70,7 +59,8 @@ class Job {
     }
     comm::run_together(session_.world(), "publish the comparison", [&] {
       if (!is_root()) return;
-      publish_summary(folder_, combinations_);
+      fmt::print("{}", publish_summary(folder_, combinations_));
+      std::fflush(stdout);
       write_status("complete", {});
     });
     return ExitCode::kComplete;
@@ -89,7 +79,7 @@ class Job {
     comm::run_together(session_.world(), "open the output folder", [&] {
       if (!is_root()) return;
       JobOptions shown = options_;
-      attempt_.emplace(job::Attempt::open({folder_, kOneFolderEach, to_json(fields(shown)), {}}));
+      attempt_.emplace(job::Attempt::open({folder_, one_folder_each(), to_json(fields(shown)), {}}));
       std::error_code ignored;
       fs::remove(attempt_->identity().log_directory(), ignored);  // the runs have logs; this folder has none
       shared_.on_status = [this](std::string_view state, const Json& details) { write_status(state, details); };

@@ -222,7 +222,7 @@ std::string score(const ScoreOptions& options) {
     if (!group.metrics.empty()) all.finished.group_results.push_back(task::aggregate_group(group, all.finished.results));
   }
   if (!options.output.empty()) write_files(all, old_results, options);
-  return results_table(all.finished);
+  return results_table(results_json(all.finished));
 }
 
 }  // namespace evalmpi::eval

@@ -4,21 +4,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <optional>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/json.h"
 #include "evalmpi/eval/compare_runs.h"
+#include "evalmpi/job/attempt.h"
+#include "evalmpi/store/results_file.h"
 #include "markdown.h"
+#include "outputs.h"
 #include "publish.h"
 
 namespace evalmpi::eval {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr uint64_t kMaxResultsBytes = uint64_t{1} << 30;
 
 struct Entry {
   std::string task, metric, filter;
@@ -36,30 +36,16 @@ struct Entry {
   }
 };
 
-Json newest_results(const fs::path& folder) {
-  std::string newest;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("results_") && name.ends_with(".json") && name > newest) newest = name;
-  }
-  if (newest.empty()) fail(ExitCode::kMissingInput, "{}: no results_<time>.json", folder.string());
-  const std::string where = (folder / newest).string();
-  return parse_json(read_file(folder / newest, kMaxResultsBytes), where);
-}
-
 // json[a][b], null where one is missing.
 Json at(const Json& json, const char* a, const std::string& b) {
   return json.contains(a) && json.at(a).contains(b) ? json.at(a).at(b) : Json();
 }
 
-// The keys of one task are "metric,filter" and "metric_stderr,filter".
 void add_task(const Json& results, const std::string& task, const Json& values, size_t combination,
               std::vector<Entry>& entries) {
-  for (const auto& [key, value] : values.items()) {
-    const size_t comma = key.find(',');
-    if (comma == key.npos || !value.is_number()) continue;
-    const std::string metric = key.substr(0, comma), filter = key.substr(comma + 1);
-    if (metric.ends_with("_stderr")) continue;
+  for (const auto& [metric, filter] : metric_names(values)) {
+    const Json value = values.at(metric + "," + filter);
+    if (!value.is_number()) continue;
     Entry entry;
     entry.task = task, entry.metric = metric, entry.filter = filter;
     entry.combination = combination;
@@ -100,8 +86,7 @@ const MetricComparison* paired(const RunComparison& runs, const Entry& entry) {
   return nullptr;
 }
 
-void compare_with_first(const fs::path& folder, const std::vector<Combination>& combinations,
-                        std::vector<Entry>& entries) {
+void compare_with_first(const std::vector<SummarisedRun>& runs, std::vector<Entry>& entries) {
   const Entry* first = nullptr;
   for (Entry& entry : entries) {
     if (first == nullptr || !entry.is_same_metric(*first)) {
@@ -111,15 +96,15 @@ void compare_with_first(const fs::path& folder, const std::vector<Combination>& 
     entry.compared_with = first->combination;
     entry.difference = entry.value - first->value;
   }
-  for (size_t with = 0; with < combinations.size(); ++with) {
-    for (size_t i = with + 1; i < combinations.size(); ++i) {
+  for (size_t with = 0; with < runs.size(); ++with) {
+    for (size_t i = with + 1; i < runs.size(); ++i) {
       const auto is_pair = [&](const Entry& entry) { return entry.combination == i && entry.compared_with == with; };
-      const fs::path a = folder / combinations[i].name, b = folder / combinations[with].name;
+      const fs::path &a = runs[i].folder, &b = runs[with].folder;
       const bool is_needed = std::any_of(entries.begin(), entries.end(), is_pair);
       if (!is_needed || find_samples(a).empty() || find_samples(b).empty()) continue;
-      const RunComparison runs = compare_runs(a, b, {});
+      const RunComparison comparison = compare_runs(a, b, {});
       for (Entry& entry : entries) {
-        const MetricComparison* metric = is_pair(entry) ? paired(runs, entry) : nullptr;
+        const MetricComparison* metric = is_pair(entry) ? paired(comparison, entry) : nullptr;
         if (metric == nullptr) continue;
         entry.paired_standard_error = metric->paired_standard_error;
         if (metric->is_binary) entry.mcnemar_p = metric->mcnemar_p;
@@ -138,16 +123,21 @@ std::string quoted(const std::string& text) {
 std::string cell(const std::optional<double>& value) { return value ? fmt::format("{}", *value) : ""; }
 std::string cell(const Json& value) { return value.is_null() ? "" : value.dump(); }
 
-std::string csv(const std::vector<Entry>& entries, const std::vector<Combination>& combinations) {
+std::string run_option(const SummarisedRun& run, const std::string& name) {
+  const Json value = at(run.results, "run", "option." + name);
+  return value.is_string() ? value.get<std::string>() : "";
+}
+
+std::string csv(const std::vector<Entry>& entries, const std::vector<SummarisedRun>& runs) {
   std::string text =
       "task,filter,metric,higher_is_better,combination,model,adapter,num_fewshot,documents,value,stderr,compared_with,"
       "difference,paired_stderr,mcnemar_p\n";
   for (const Entry& entry : entries) {
-    const Combination& combination = combinations[entry.combination];
-    const std::string with = entry.compared_with ? combinations[*entry.compared_with].name : "";
+    const SummarisedRun& run = runs[entry.combination];
+    const std::string with = entry.compared_with ? runs[*entry.compared_with].name : "";
     text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", quoted(entry.task), quoted(entry.filter),
-                        quoted(entry.metric), cell(entry.higher_is_better), quoted(combination.name),
-                        quoted(combination.options.model), quoted(combination.options.adapter), cell(entry.shots),
+                        quoted(entry.metric), cell(entry.higher_is_better), quoted(run.name),
+                        quoted(run_option(run, "model")), quoted(run_option(run, "adapter")), cell(entry.shots),
                         cell(entry.documents), entry.value, cell(entry.standard_error), quoted(with),
                         entry.compared_with ? fmt::format("{}", entry.difference) : "", cell(entry.paired_standard_error),
                         cell(entry.mcnemar_p));
@@ -157,7 +147,7 @@ std::string csv(const std::vector<Entry>& entries, const std::vector<Combination
 
 std::string rounded(const std::optional<double>& value) { return value ? fmt::format("{:.4f}", *value) : "N/A"; }
 
-std::string markdown(const std::vector<Entry>& entries, const std::vector<Combination>& combinations) {
+std::string markdown(const std::vector<Entry>& entries, const std::vector<SummarisedRun>& runs) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& entry = entries[i];
@@ -165,7 +155,7 @@ std::string markdown(const std::vector<Entry>& entries, const std::vector<Combin
     const std::string arrow = !entry.higher_is_better.is_boolean()    ? ""
                               : entry.higher_is_better.get<bool>() ? "↑" : "↓";
     rows.push_back({is_new ? entry.task : "", is_new ? entry.filter : "", is_new ? entry.metric : "", is_new ? arrow : "",
-                    combinations[entry.combination].name, cell(entry.shots), fmt::format("{:.4f}", entry.value), "±",
+                    runs[entry.combination].name, cell(entry.shots), fmt::format("{:.4f}", entry.value), "±",
                     rounded(entry.standard_error), entry.compared_with ? fmt::format("{:+.4f}", entry.difference) : "",
                     entry.compared_with ? "±" : "", entry.compared_with ? rounded(entry.paired_standard_error) : ""});
   }
@@ -175,21 +165,59 @@ std::string markdown(const std::vector<Entry>& entries, const std::vector<Combin
 
 }  // namespace
 
-void publish_summary(const fs::path& folder, const std::vector<Combination>& combinations) {
+Json read_published(const fs::path& folder) {
+  const fs::path file = folder / "results.h5";
+  const store::ResultsFile published = store::read_results(file);
+  Json run = Json::object();
+  Json results;
+  for (const auto& [name, value] : published.run) {
+    if (name == "results" && value.is_string()) {
+      results = parse_json(value.get_ref<const std::string&>(), file.string() + " /run results");
+    } else {
+      run[name] = value;
+    }
+  }
+  if (!results.is_object()) fail(ExitCode::kBadInput, "{}: /run has no results", file.string());
+  for (const char* key : {"results", "group_subtasks", "n-samples"}) {
+    if (!results.value(key, Json()).is_object()) fail(ExitCode::kBadInput, "{}: /run results lack {}", file.string(), key);
+  }
+  results["run"] = std::move(run);
+  return results;
+}
+
+Summary summarise(const std::vector<SummarisedRun>& runs) {
   std::vector<Entry> entries;
-  for (size_t i = 0; i < combinations.size(); ++i) {
-    const Json results = newest_results(folder / combinations[i].name);
-    if (!results.contains("results")) continue;
-    for (const auto& [task, values] : results.at("results").items()) add_task(results, task, values, i, entries);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    for (const auto& [task, values] : runs[i].results.at("results").items()) add_task(runs[i].results, task, values, i, entries);
   }
   entries = in_order(std::move(entries));
-  compare_with_first(folder, combinations, entries);
-  const std::string table = markdown(entries, combinations);
-  write_file_atomically(folder / kSummaryCsv, csv(entries, combinations));
-  write_file_atomically(folder / kSummaryMarkdown, table);
-  fmt::print("\n{} combinations; differences are from the first one, with standard errors paired by document\n\n{}\nresults: {}\n",
-             combinations.size(), table, folder.string());
-  std::fflush(stdout);
+  compare_with_first(runs, entries);
+  return {csv(entries, runs), markdown(entries, runs)};
 }
+
+std::vector<SummarisedRun> read_combinations(const fs::path& folder, const std::vector<Combination>& combinations) {
+  std::vector<SummarisedRun> runs;
+  for (const Combination& combination : combinations) {
+    const fs::path of_run = folder / combination.name;
+    runs.push_back({combination.name, of_run, read_published(of_run)});
+  }
+  return runs;
+}
+
+std::string publish_summary(const fs::path& folder, const std::vector<Combination>& combinations) {
+  const Summary summary = summarise(read_combinations(folder, combinations));
+  write_file_atomically(folder / kSummaryCsv, summary.csv);
+  write_file_atomically(folder / kSummaryMarkdown, summary.markdown);
+  return fmt::format(
+      "\n{} combinations; differences are from the first one, with standard errors paired by document\n\n{}\nresults: {}\n",
+      combinations.size(), summary.markdown, folder.string());
+}
+
+bool holds_combinations(const fs::path& folder) {
+  const std::optional<Json> manifest = job::read_manifest(folder);
+  return manifest && manifest->at("must_match") == one_folder_each();
+}
+
+Json one_folder_each() { return {{"results", "a folder for each combination"}}; }
 
 }  // namespace evalmpi::eval

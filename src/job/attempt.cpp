@@ -53,21 +53,10 @@ std::string token_path(const AttemptIdentity& attempt) {
 
 fs::path manifest_path(const fs::path& directory) { return directory / "manifest.json"; }
 
-std::optional<Json> read_manifest(const fs::path& directory) {
-  const fs::path path = manifest_path(directory);
-  std::error_code error;
-  if (!fs::exists(path, error)) return std::nullopt;
-  Json manifest = read_json_file(path);
-  const bool is_ours = manifest.is_object() && manifest.value("format", Json()) == Json(kManifestFormat) &&
-                       manifest.value("version", Json()) == Json(kManifestVersion) &&
-                       manifest.value("run_id", Json()).is_string() && manifest.value("must_match", Json()).is_object();
-  if (!is_ours) fail(ExitCode::kBadInput, "{}: no manifest of version {}", path.string(), kManifestVersion);
-  return manifest;
-}
-
 Json make_manifest(const AttemptOptions& options) {
   return {{"format", kManifestFormat}, {"version", kManifestVersion},      {"run_id", random_hex(2)},
-          {"created", utc_now()},      {"must_match", options.must_match}, {"may_differ", options.may_differ}};
+          {"created", utc_now()},      {"must_match", options.must_match}, {"may_differ", options.may_differ},
+          {"working_directory", options.working_directory}};
 }
 
 std::string shown(const Json& object, const std::string& name) {
@@ -141,6 +130,18 @@ bool is_ending(const Json& status) {
 
 }  // namespace
 
+std::optional<Json> read_manifest(const fs::path& directory) {
+  const fs::path path = manifest_path(directory);
+  std::error_code error;
+  if (!fs::exists(path, error)) return std::nullopt;
+  Json manifest = read_json_file(path);
+  const bool is_ours = manifest.is_object() && manifest.value("format", Json()) == Json(kManifestFormat) &&
+                       manifest.value("version", Json()) == Json(kManifestVersion) &&
+                       manifest.value("run_id", Json()).is_string() && manifest.value("must_match", Json()).is_object();
+  if (!is_ours) fail(ExitCode::kBadInput, "{}: no manifest of version {}", path.string(), kManifestVersion);
+  return manifest;
+}
+
 fs::path AttemptIdentity::log_path(int leader) const {
   return log_directory() / store::LogName{leader, number, token}.file_name();
 }
@@ -181,10 +182,14 @@ Attempt Attempt::open(const AttemptOptions& options) {
     manifest = *now;
     identity.run_id = manifest["run_id"];
     require_match(identity.directory, manifest["must_match"], options.must_match);
+    manifest["may_differ"] = options.may_differ;
+    manifest["working_directory"] = options.working_directory;
   } else {
     // A first attempt, or one after attempts that came to nothing: they bind nobody.
     manifest = make_manifest(options);
     manifest["run_id"] = identity.run_id;
+  }
+  if (manifest != now) {
     write_file_atomically(manifest_path(identity.directory),
                           manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   }

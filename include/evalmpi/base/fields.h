@@ -55,6 +55,10 @@ Field number_field(std::string name, std::string metavar, std::optional<double>&
 // All fields as one object, in order.
 Json to_json(const std::vector<Field>& fields);
 
+// Sets the fields that `values` has, as to_json() gave it; null and empty texts leave a field as it is. Of two fields over one
+// variable the first counts. FAILS: kUsage as Field::set.
+void set_from_json(const Json& values, std::vector<Field>& fields);
+
 // The one of `names` nearest to `name` in edit distance, if any is near enough to be a slip.
 std::optional<std::string> nearest_name(std::string_view name, const std::vector<std::string>& names);
 

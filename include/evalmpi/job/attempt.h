@@ -3,7 +3,8 @@
 // One start of a job in its output directory: the lock, what earlier attempts left, and the names of this one.
 //
 //   manifest.json := {"format": "evalmpi-manifest", "version": 1, "run_id": hex, "created": time,
-//                     "must_match": {option: value, ...}, "may_differ": {option: value, ...}}
+//                     "must_match": {option: value, ...}, "may_differ": {option: value, ...},
+//                     "working_directory": path}      the last two are the last attempt's
 //   log/          the record logs of all attempts      status.json   see store/status_file.h
 //   output.lock   while a run is at work
 
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,7 +47,12 @@ struct AttemptOptions {
   Json must_match = Json::object();  // options that a resume may not change
   Json may_differ = Json::object();  // options that it may
   store::LockPatience patience;
+  // What relative paths among them are relative to.
+  std::string working_directory = std::filesystem::current_path().string();
 };
+
+// The manifest of a run's directory; nothing if there is none. FAILS: kBadInput naming it, kIo.
+std::optional<Json> read_manifest(const std::filesystem::path& directory);
 
 // On rank 0 only.
 class Attempt {
