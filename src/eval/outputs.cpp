@@ -128,7 +128,8 @@ std::string shown_number(const Json& value) {
 }
 
 // One task's or group's rows; `name` and `version` stand in the first.
-void add_rows(const Json& results, const std::string& task, const Json& values, std::string name, std::vector<Cells>& rows) {
+void add_rows(const Json& results, const std::string& task, const Json& values, std::string name,
+              std::vector<Cells>& rows) {
   std::string version = text::python::str(at(results, "versions", task));
   const Json shots = at(results, "n-shot", task);
   const Json directions = at(results, "higher_is_better", task);

@@ -29,8 +29,8 @@ Json results_json(const FinishedTasks& finished);
 // Responses as the harness writes them in samples: every leaf as text.
 Json texts_of_responses(const Json& value);
 
-// How generations went, per task with any: their number, prompt and new tokens, how they ended, seconds to the first token
-// and between tokens (mean, median, 99th percentile), and new tokens per second of one generation.
+// How generations went, per task with any: their number, prompt and new tokens, how they ended, seconds to the first
+// token and between tokens (mean, median, 99th percentile), and new tokens per second of one generation.
 Json generation_timings(const std::vector<const store::TaskResults*>& tables);
 
 // The metrics in an entry of "results", by metric and filter: its keys are "metric,filter" and "metric_stderr,filter".

@@ -51,7 +51,8 @@ void find_last_attempt(const fs::path& log_directory, Logged& logged) {
     logged.last_layout = header.value("layout", "");
     logged.last_class = hash128(logged.last_class_name);
   }
-  if (logged.last_attempt < 0) fail(ExitCode::kMissingInput, "{}: no logs to make results from", log_directory.string());
+  if (logged.last_attempt < 0)
+    fail(ExitCode::kMissingInput, "{}: no logs to make results from", log_directory.string());
 }
 
 void read_answers(const job::Attempt& attempt, Logged& logged) {
@@ -77,13 +78,14 @@ std::vector<RebuiltTask> load_tasks(const Setup& setup, const Hash128& model_id,
   comm::Communicator self = comm::Communicator::self();
   for (const task::TaskConfig& config : setup.selection.tasks) {
     LoadedTask loaded = load_task(setup, config);
-    TaskRequests requests = encode_task(self, loaded.task, *setup.encoder, loaded.generation, model_id, device::usable_cores());
+    TaskRequests requests =
+        encode_task(self, loaded.task, *setup.encoder, loaded.generation, model_id, device::usable_cores());
     constexpr int64_t kAnyBudget = 1024;  // nothing will be computed
     const PlannedTask planned = plan_task(requests, loaded.generation, kAnyBudget,
                                           [&](const Hash128& key) { return logged.answers.knows(key, std::nullopt); });
     if (!planned.missing.empty()) {
-      missing += fmt::format("{}{} lacks {} of {} answers", missing.empty() ? "" : ", ", config.name, planned.missing.size(),
-                             requests.answers());
+      missing += fmt::format("{}{} lacks {} of {} answers", missing.empty() ? "" : ", ", config.name,
+                             planned.missing.size(), requests.answers());
     }
     published.tokens.naive += planned.naive_tokens;
     published.tokens.distinct += planned.distinct_tokens;
@@ -92,8 +94,9 @@ std::vector<RebuiltTask> load_tasks(const Setup& setup, const Hash128& model_id,
     tasks.push_back({std::move(loaded), std::move(requests)});
   }
   if (!missing.empty()) {
-    fail(ExitCode::kMissingInput, "{}: the run is not complete: {}; start evalmpi eval with -o {} again to compute them",
-         directory.string(), missing, directory.string());
+    fail(ExitCode::kMissingInput,
+         "{}: the run is not complete: {}; start evalmpi eval with -o {} again to compute them", directory.string(),
+         missing, directory.string());
   }
   return tasks;
 }
@@ -103,16 +106,20 @@ std::vector<RebuiltTask> load_tasks(const Setup& setup, const Hash128& model_id,
 void rebuild_run(const fs::path& directory) {
   const std::optional<Json> manifest = job::read_manifest(directory);
   if (!manifest) fail(ExitCode::kMissingInput, "{}: no manifest.json: not the folder of a run", directory.string());
-  const job::Attempt attempt = job::Attempt::open(
-      {directory, manifest->at("must_match"), manifest->value("may_differ", Json::object()), {},
-       manifest->value("working_directory", "")});
+  const job::Attempt attempt = job::Attempt::open({directory,
+                                                   manifest->at("must_match"),
+                                                   manifest->value("may_differ", Json::object()),
+                                                   {},
+                                                   manifest->value("working_directory", "")});
   EvalOptions options;
   std::vector<Field> option_fields = fields(options);
   set_from_json(attempt.manifest()["may_differ"], option_fields);
   const fs::path started_in = attempt.manifest().value("working_directory", "");
   std::error_code error;
   fs::current_path(started_in, error);  // its paths are relative to it
-  if (error) log::warning("the run was started in {}, which is not there; relative paths of its options may not be found", started_in.string());
+  if (error)
+    log::warning("the run was started in {}, which is not there; relative paths of its options may not be found",
+                 started_in.string());
   text::fix_strftime_now(attempt.identity().created_unix_seconds);
 
   Logged logged;
@@ -120,7 +127,8 @@ void rebuild_run(const fs::path& directory) {
   const Setup setup = make_setup(options);
   const Json& identities = attempt.manifest()["must_match"];
   if (digest_of(identities, "tokenizer_digest", directory) != setup.tokenizer->digest()) {
-    fail(ExitCode::kMismatch, "{}: its tokenizer is another than the run's; its prompts cannot be made again", options.model);
+    fail(ExitCode::kMismatch, "{}: its tokenizer is another than the run's; its prompts cannot be made again",
+         options.model);
   }
   const Hash128 model_id =
       Hasher().add(digest_of(identities, "model_digest", directory)).add(setup.tokenizer->digest()).finish();
@@ -134,8 +142,9 @@ void rebuild_run(const fs::path& directory) {
                              device::usable_cores()};
   std::vector<const task::Task*> task_pointers;
   for (const RebuiltTask& task : tasks) {
-    published.add(report_task(task.loaded.task, task.requests, task.loaded.generation, logged.answers, *setup.tokenizer, report),
-                  options.log_samples);
+    published.add(
+        report_task(task.loaded.task, task.requests, task.loaded.generation, logged.answers, *setup.tokenizer, report),
+        options.log_samples);
     task_pointers.push_back(&task.loaded.task);
   }
   RunFacts facts;

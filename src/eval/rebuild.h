@@ -6,8 +6,8 @@
 
 namespace evalmpi::eval {
 
-// Publishes into `directory`, an absolute path, and changes the working directory to the one that the run was started in.
-// FAILS: as report().
+// Publishes into `directory`, an absolute path, and changes the working directory to the one that the run was started
+// in. FAILS: as report().
 void rebuild_run(const std::filesystem::path& directory);
 
 }  // namespace evalmpi::eval

@@ -34,9 +34,11 @@ std::string warning_of(const fs::path& directory) {
 
 [[noreturn]] void fail_without_results(const fs::path& directory) {
   const std::optional<Json> status = store::read_status(directory);
-  if (!status) fail(ExitCode::kMissingInput, "{}: no results.h5 and no status.json: not the folder of a run", directory.string());
+  if (!status)
+    fail(ExitCode::kMissingInput, "{}: no results.h5 and no status.json: not the folder of a run", directory.string());
   fail(ExitCode::kMissingInput,
-       "{}: no results.h5; the run's state is \"{}\". If it is not at work, start evalmpi eval with -o {} again, or, when "
+       "{}: no results.h5; the run's state is \"{}\". If it is not at work, start evalmpi eval with -o {} again, or, "
+       "when "
        "every answer is there, evalmpi report {} --rebuild",
        directory.string(), (*status)["state"].get<std::string>(), directory.string(), directory.string());
 }
@@ -44,7 +46,8 @@ std::string warning_of(const fs::path& directory) {
 std::string heading(const Json& run) {
   const Json limit = run.value("option.limit", Json()), shots = run.value("option.num-fewshot", Json());
   return fmt::format("evalmpi {} (dtype float32, {}), limit: {}, num_fewshot: {}\n\n", text_of(run, "option.model"),
-                     text_of(run, "layout"), limit.is_null() ? "none" : limit.dump(), shots.is_null() ? "per task" : shots.dump());
+                     text_of(run, "layout"), limit.is_null() ? "none" : limit.dump(),
+                     shots.is_null() ? "per task" : shots.dump());
 }
 
 std::string report_of_one(const fs::path& directory, const std::string& format) {
@@ -56,7 +59,8 @@ std::string report_of_one(const fs::path& directory, const std::string& format) 
   return heading(results["run"]) + results_table(results) + warning_of(directory);
 }
 
-std::string report_of_several(const fs::path& directory, const std::vector<Combination>& combinations, const std::string& format) {
+std::string report_of_several(const fs::path& directory, const std::vector<Combination>& combinations,
+                              const std::string& format) {
   for (const Combination& combination : combinations) {
     if (!fs::exists(directory / combination.name / "results.h5")) fail_without_results(directory / combination.name);
   }
@@ -80,7 +84,8 @@ std::vector<Combination> combinations_in(const fs::path& directory) {
 }
 
 void rebuild_job(const fs::path& directory, const std::vector<Combination>& combinations) {
-  const store::OutputLock lock = store::OutputLock::acquire(directory, {{"run", job::read_manifest(directory)->at("run_id")}});
+  const store::OutputLock lock =
+      store::OutputLock::acquire(directory, {{"run", job::read_manifest(directory)->at("run_id")}});
   for (const Combination& combination : combinations) rebuild_run(directory / combination.name);
   publish_summary(directory, combinations);
   store::write_status(directory, {{"state", "complete"},
@@ -95,8 +100,8 @@ void rebuild_job(const fs::path& directory, const std::vector<Combination>& comb
 
 std::vector<Field> fields(ReportedRun& run) {
   return {text_field("format", "FORMAT", run.format, "text, markdown, csv or json. Default text.", Affects::kOutput),
-          switch_field("rebuild", run.rebuild, "Make results.h5, results_*.json and samples_*.jsonl anew from the logs.",
-                       Affects::kOutput)};
+          switch_field("rebuild", run.rebuild,
+                       "Make results.h5, results_*.json and samples_*.jsonl anew from the logs.", Affects::kOutput)};
 }
 
 std::string report(const ReportedRun& run) {

@@ -139,8 +139,8 @@ std::string csv(const std::vector<Entry>& entries, const std::vector<SummarisedR
                         quoted(entry.metric), cell(entry.higher_is_better), quoted(run.name),
                         quoted(run_option(run, "model")), quoted(run_option(run, "adapter")), cell(entry.shots),
                         cell(entry.documents), entry.value, cell(entry.standard_error), quoted(with),
-                        entry.compared_with ? fmt::format("{}", entry.difference) : "", cell(entry.paired_standard_error),
-                        cell(entry.mcnemar_p));
+                        entry.compared_with ? fmt::format("{}", entry.difference) : "",
+                        cell(entry.paired_standard_error), cell(entry.mcnemar_p));
   }
   return text;
 }
@@ -152,15 +152,18 @@ std::string markdown(const std::vector<Entry>& entries, const std::vector<Summar
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& entry = entries[i];
     const bool is_new = i == 0 || !entry.is_same_metric(entries[i - 1]);
-    const std::string arrow = !entry.higher_is_better.is_boolean()    ? ""
-                              : entry.higher_is_better.get<bool>() ? "↑" : "↓";
-    rows.push_back({is_new ? entry.task : "", is_new ? entry.filter : "", is_new ? entry.metric : "", is_new ? arrow : "",
-                    runs[entry.combination].name, cell(entry.shots), fmt::format("{:.4f}", entry.value), "±",
-                    rounded(entry.standard_error), entry.compared_with ? fmt::format("{:+.4f}", entry.difference) : "",
-                    entry.compared_with ? "±" : "", entry.compared_with ? rounded(entry.paired_standard_error) : ""});
+    const std::string arrow = !entry.higher_is_better.is_boolean() ? ""
+                              : entry.higher_is_better.get<bool>() ? "↑"
+                                                                   : "↓";
+    rows.push_back({is_new ? entry.task : "", is_new ? entry.filter : "", is_new ? entry.metric : "",
+                    is_new ? arrow : "", runs[entry.combination].name, cell(entry.shots),
+                    fmt::format("{:.4f}", entry.value), "±", rounded(entry.standard_error),
+                    entry.compared_with ? fmt::format("{:+.4f}", entry.difference) : "", entry.compared_with ? "±" : "",
+                    entry.compared_with ? rounded(entry.paired_standard_error) : ""});
   }
-  return markdown_table({"Tasks", "Filter", "Metric", "", "Combination", "n-shot", "Value", "", "Stderr", "Difference", "",
-                         "Paired stderr"}, rows);
+  return markdown_table({"Tasks", "Filter", "Metric", "", "Combination", "n-shot", "Value", "", "Stderr", "Difference",
+                         "", "Paired stderr"},
+                        rows);
 }
 
 }  // namespace
@@ -179,7 +182,8 @@ Json read_published(const fs::path& folder) {
   }
   if (!results.is_object()) fail(ExitCode::kBadInput, "{}: /run has no results", file.string());
   for (const char* key : {"results", "group_subtasks", "n-samples"}) {
-    if (!results.value(key, Json()).is_object()) fail(ExitCode::kBadInput, "{}: /run results lack {}", file.string(), key);
+    if (!results.value(key, Json()).is_object())
+      fail(ExitCode::kBadInput, "{}: /run results lack {}", file.string(), key);
   }
   results["run"] = std::move(run);
   return results;
@@ -188,7 +192,8 @@ Json read_published(const fs::path& folder) {
 Summary summarise(const std::vector<SummarisedRun>& runs) {
   std::vector<Entry> entries;
   for (size_t i = 0; i < runs.size(); ++i) {
-    for (const auto& [task, values] : runs[i].results.at("results").items()) add_task(runs[i].results, task, values, i, entries);
+    for (const auto& [task, values] : runs[i].results.at("results").items())
+      add_task(runs[i].results, task, values, i, entries);
   }
   entries = in_order(std::move(entries));
   compare_with_first(runs, entries);
@@ -209,7 +214,8 @@ std::string publish_summary(const fs::path& folder, const std::vector<Combinatio
   write_file_atomically(folder / kSummaryCsv, summary.csv);
   write_file_atomically(folder / kSummaryMarkdown, summary.markdown);
   return fmt::format(
-      "\n{} combinations; differences are from the first one, with standard errors paired by document\n\n{}\nresults: {}\n",
+      "\n{} combinations; differences are from the first one, with standard errors paired by document\n\n{}\nresults: "
+      "{}\n",
       combinations.size(), summary.markdown, folder.string());
 }
 

@@ -5,8 +5,9 @@
 //   comparison.csv: one line for each task, metric, filter and combination: task,filter,metric,higher_is_better,
 //   combination,model,adapter,num_fewshot,documents,value,stderr,compared_with,difference,paired_stderr,mcnemar_p
 //
-// difference: from the first combination that has the task. paired_stderr: of the difference of the documents' means, where
-// both have samples of the same documents (compare_runs.h); mcnemar_p: where documents are right or wrong. Empty: not known.
+// difference: from the first combination that has the task. paired_stderr: of the difference of the documents' means,
+// where both have samples of the same documents (compare_runs.h); mcnemar_p: where documents are right or wrong. Empty:
+// not known.
 
 #include <filesystem>
 #include <string>
@@ -36,7 +37,8 @@ struct Summary {
 Summary summarise(const std::vector<SummarisedRun>& runs);
 
 // Of folder/<name> of every combination. FAILS: as read_published.
-std::vector<SummarisedRun> read_combinations(const std::filesystem::path& folder, const std::vector<Combination>& combinations);
+std::vector<SummarisedRun> read_combinations(const std::filesystem::path& folder,
+                                             const std::vector<Combination>& combinations);
 
 // Writes both files; returns what is to be printed. FAILS: as summarise; kCannotWrite, kIo.
 std::string publish_summary(const std::filesystem::path& folder, const std::vector<Combination>& combinations);

@@ -29,7 +29,8 @@ void check_bytes(const std::filesystem::path& path) {
   const std::string_view image = bytes.substr(0, bytes.size() - std::min(bytes.size(), trailer_bytes));
   if (bytes.substr(image.size()) == trailer_of(image)) return;
   fail(ExitCode::kBadInput,
-       "{}: damaged, or changed by another program: its bytes are not those whose hash it ends with; \"evalmpi report {} "
+       "{}: damaged, or changed by another program: its bytes are not those whose hash it ends with; \"evalmpi report "
+       "{} "
        "--rebuild\" makes it anew from the logs",
        path.string(), path.parent_path().string());
 }

@@ -200,7 +200,8 @@ void Writer::write_image() {
   void* image = nullptr;  // the core driver gives the address of its buffer's pointer
   if (size_bytes < 0 || H5Fget_vfd_handle(file_.get(), H5P_DEFAULT, &image) < 0) fail_here("cannot be laid out");
   const std::string_view bytes(*static_cast<const char**>(image), static_cast<size_t>(size_bytes));
-  if (const int error = write_fully(output_.get(), std::string(bytes) + trailer_of(bytes))) fail_to_write(final_path_, "write", bytes.size(), error);
+  if (const int error = write_fully(output_.get(), std::string(bytes) + trailer_of(bytes)))
+    fail_to_write(final_path_, "write", bytes.size(), error);
   if (::fsync(output_.get()) != 0) fail_to_write(final_path_, "fsync", bytes.size(), errno);
   if (::close(output_.release()) != 0) fail_to_write(final_path_, "close after", bytes.size(), errno);
   if (!file_.close()) fail_here("cannot close");

@@ -125,8 +125,8 @@ void remove_judged(const fs::path& path, const Found& judged) {
   ::unlink(aside.c_str());
 }
 
-// The lock file of this holder, with its content from the first moment: a taker that is killed leaves no lock that names
-// nobody. No descriptor (errno EEXIST): there is one already. FAILS: kCannotWrite, kIo.
+// The lock file of this holder, with its content from the first moment: a taker that is killed leaves no lock that
+// names nobody. No descriptor (errno EEXIST): there is one already. FAILS: kCannotWrite, kIo.
 Descriptor create_lock(const fs::path& path, std::string_view text) {
   const fs::path temporary = temporary_beside(path);
   Descriptor file(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -84,7 +84,8 @@ bool is_consistent(const TaskResults& task) {
   const MetricTable& m = task.metrics;
   if (!all_equal({d.doc_id.size(), d.doc_hash.size(), d.target.size()})) return false;
   if (!all_equal({r.doc.size(), r.index.size(), r.repeat.size(), r.key.size(), r.logprob.size(), r.is_greedy.size(),
-                  r.token_count.size(), r.text.size(), r.prompt_tokens.size(), r.finish.size(), r.numerics_class.size()})) {
+                  r.token_count.size(), r.text.size(), r.prompt_tokens.size(), r.finish.size(),
+                  r.numerics_class.size()})) {
     return false;
   }
   const TimingTable& t = task.timings;
@@ -128,7 +129,8 @@ void write_timings(h5::Writer& file, const TaskResults& task) {
   if (task.timings.row.empty()) return;
   const std::string group = "/timings/" + task.name;
   file.group(group);
-  for_each_timing(task.timings, group, [&](const std::string& path, const auto& column) { file.dataset(path, std::span(column)); });
+  for_each_timing(task.timings, group,
+                  [&](const std::string& path, const auto& column) { file.dataset(path, std::span(column)); });
 }
 
 TaskResults read_task(const h5::Reader& file, const std::string& name) {
@@ -174,8 +176,9 @@ ResultsFile read_results(const std::filesystem::path& path) {
   for (const std::string& name : file.children("/tasks")) {
     TaskResults& task = results.tasks.emplace_back(read_task(file, name));
     if (std::find(timed.begin(), timed.end(), name) != timed.end()) {
-      for_each_timing(task.timings, "/timings/" + name,
-                      [&]<typename T>(const std::string& path, std::vector<T>& column) { column = file.numbers<T>(path); });
+      for_each_timing(
+          task.timings, "/timings/" + name,
+          [&]<typename T>(const std::string& path, std::vector<T>& column) { column = file.numbers<T>(path); });
     }
     if (!is_consistent(results.tasks.back())) {
       fail(ExitCode::kBadInput, "{}: the tables of task {} do not fit together", path.string(), name);

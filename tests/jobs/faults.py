@@ -1,6 +1,7 @@
 """Makes every call on the output folder fail in turn, or kills the program there, and looks at what is left.
 
     python3 tests/jobs/faults.py [--kinds ENOSPC,kill-before] [--calls files|messages] [--ranks N] [--every K] [--jobs J]
+    python3 tests/jobs/faults.py --disks 20
 
 EVALMPI and EVALMPI_FAULTS name the program and the library of tests/support/faults (default: those of build/). A case is
 (call, kind, rank); a first run without faults says how many calls there are. For each case: the run ends in time with 0 or a
@@ -24,7 +25,7 @@ import support
 
 FAULTS = os.environ.get("EVALMPI_FAULTS", os.path.join(support.SOURCE, "build", "tests", "libevalmpi_faults.so"))
 KINDS = ("ENOSPC", "ENOSPC+", "EIO", "EINTR", "short", "kill-before", "kill-after")  # +: at every later call too
-MAX_SECONDS = 10
+MAX_SECONDS = 10  # or ten times an undisturbed run, on a busy machine
 DOCUMENTED = {"files": (73, 74), "messages": (69,)}
 
 
@@ -59,9 +60,11 @@ class Bench:
         self.folder, self.arguments, self.ranks = folder, arguments, ranks
         os.makedirs(folder, exist_ok=True)
         self.reference = os.path.join(folder, "reference")
+        self.max_seconds = 100
         outcome = self.run(self.reference, None)
         if outcome.code != 0:
             raise RuntimeError(outcome.text)
+        self.max_seconds = max(MAX_SECONDS, 10 * outcome.seconds)
         self.samples = support.newest_samples(self.reference)
         self.table = support.table_bytes(self.reference)
         self.results = support.newest_results(self.reference)["results"]
@@ -83,7 +86,7 @@ class Bench:
         start = time.monotonic()
         done = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            text = done.communicate(timeout=6 * MAX_SECONDS)[0]
+            text = done.communicate(timeout=self.max_seconds + 60)[0]
         except subprocess.TimeoutExpired:
             for pid in support.processes_of(support.EVALMPI, output):
                 os.kill(pid, 9)
@@ -133,7 +136,7 @@ class Bench:
         """Runs a case; what is not as it should be, and how it ended."""
         first = self.run(output, case)
         problems = []
-        if first.seconds > MAX_SECONDS:
+        if first.seconds > self.max_seconds:
             problems.append(f"took {first.seconds:.1f} s")
         if case.is_kill():
             how = "killed" if first.code in (-9, 137) else str(first.code)
@@ -146,7 +149,7 @@ class Bench:
             problems.append("exit 0, but not complete")
         problems += [f"{path} is wrong" for path in self.wrong_files(output)]
         again = self.run(output, None)
-        if again.code != 0 or again.seconds > MAX_SECONDS:
+        if again.code != 0 or again.seconds > self.max_seconds:
             problems.append(f"resume: exit {again.code} after {again.seconds:.1f} s: {again.text[-600:]}")
         elif not self.is_complete(output) or self.wrong_files(output):
             problems.append(f"resume: wrong files: {self.wrong_files(output)}")
@@ -166,6 +169,52 @@ class Bench:
         if case.calls == "files" and output not in outcome.errors[0]:
             return ["the message does not name the file"]
         return []
+
+
+def check_full_disk(bench, size_bytes):
+    """A run on a disk of that size, then again after it has grown; what is not as it should be, and how the first ended.
+    None where no disk can be mounted (that needs root)."""
+    disk = os.path.join(bench.folder, "disk")
+    os.makedirs(disk, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", disk], capture_output=True).returncode != 0:
+        return None
+    output = os.path.join(disk, "run")
+    try:
+        first = bench.run(output, None)
+        problems = [f"{path} is wrong" for path in bench.wrong_files(output)]
+        if first.code not in (0, 74) or first.seconds > bench.max_seconds:
+            problems.append(f"exit {first.code} after {first.seconds:.1f} s")
+        elif first.code == 74 and (len(first.errors) != 1 or output not in first.errors[0] or " bytes" not in first.errors[0]):
+            problems.append(f"no message with path and bytes: {first.errors}")
+        subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+        again = bench.run(output, None)
+        if again.code != 0 or not bench.is_complete(output) or bench.wrong_files(output) or support.temporary_files(output):
+            problems.append(f"with more room: exit {again.code}: {again.text[-600:]}")
+        return problems + (["it said: " + first.text[-600:]] if problems else []), first.code
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def full_disk_sizes(bench, count):
+    """From what holds nothing to what holds the whole run."""
+    needed = sum(os.path.getsize(path) for path in glob.glob(os.path.join(bench.reference, "**", "*"), recursive=True)
+                 if os.path.isfile(path))
+    return [4096 * round(1 + (needed / 4096 + 12) * i / (count - 1)) for i in range(count)]
+
+
+def full_disks(bench, count):
+    """As loop(), for so many sizes."""
+    ends, bad = collections.Counter(), 0
+    for size_bytes in full_disk_sizes(bench, count):
+        found = check_full_disk(bench, size_bytes)
+        if found is None:
+            return None
+        problems, code = found
+        ends["full disk", code] += 1
+        if problems:
+            bad += 1
+            print(f"disk of {size_bytes} bytes:\n    " + "\n    ".join(problems), flush=True)
+    return ends, bad
 
 
 def cases_of(bench, calls, kinds, every=1):
@@ -208,12 +257,17 @@ def main():
     parser.add_argument("--calls", choices=("files", "messages"), default="files")
     parser.add_argument("--ranks", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="take every K-th case")
+    parser.add_argument("--disks", type=int, help="instead: so many sizes of a disk that becomes full (root)")
     parser.add_argument("--only", type=int, help="this call alone")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="evalmpi faults ") as folder:
         arguments = ["eval", *support.DEMO, "--tasks", support.ALL_TASKS, "--limit", "4", "--quiet", "--dp", str(max(options.ranks, 1))]
         bench = Bench(folder, arguments, options.ranks)
+        if options.disks:
+            found = full_disks(bench, options.disks)
+            print("only root can mount a disk" if found is None else f"{options.disks} disks, {found[1]} bad, by exit code: {dict(found[0])}")
+            return 1 if found and found[1] else 0
         cases = cases_of(bench, options.calls, options.kinds.split(","), options.every)
         if options.only:
             cases = [case for case in cases if case.call == options.only]

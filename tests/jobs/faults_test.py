@@ -24,6 +24,14 @@ class Faults(support.JobTest):
         ends = self.assert_all_good(bench, cases[3:: len(cases) // 14])
         self.assertTrue({"ENOSPC", "kill-before", "kill-after"} <= {kind for kind, _ in ends}, ends)
 
+    def test_full_disks(self):
+        found = faults.full_disks(faults.Bench(self.path("faults"), ARGUMENTS), 5)
+        if found is None:
+            self.skipTest("mounting a disk needs root")
+        ends, bad = found
+        self.assertEqual(bad, 0, ends)
+        self.assertEqual({code for _, code in ends}, {0, 74})
+
     def test_messages_between_ranks(self):
         bench = faults.Bench(self.path("faults"), [*ARGUMENTS, "--dp", "2"], ranks=2)
         cases = faults.cases_of(bench, "messages", ["EIO", "kill-before"])

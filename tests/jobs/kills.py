@@ -74,7 +74,7 @@ def start_and_kill(bench, output, delay, victim):
     return started.returncode, was_killed, text
 
 
-def wait_until_gone(output, seconds=10):
+def wait_until_gone(output, seconds=30):
     end = time.monotonic() + seconds
     while support.processes_of(support.EVALMPI, output):
         if time.monotonic() > end:
@@ -95,7 +95,7 @@ def run_seed(bench, seed, usual_seconds):
         result.starts += 1
         result.kills += was_killed
         if not wait_until_gone(output):
-            result.problems.append("processes outlive the job by 10 s")
+            result.problems.append("processes outlive the job by 30 s")
         if wrong := bench.wrong_files(output):
             result.problems.append(f"start {result.starts}: {wrong}")
         if code is None or (code != 0 and not was_killed):

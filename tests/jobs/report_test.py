@@ -23,8 +23,8 @@ class Report(support.JobTest):
         shutil.copytree(support.DEMO[1], self.model)
         self.printed = self.run_eval("run").stdout
 
-    def run_eval(self, output, *extra, **options):
-        arguments = ["--model", "model", *support.DEMO[2:], "--tasks", support.ALL_TASKS, "--limit", "12", "--quiet"]
+    def run_eval(self, output, *extra, limit=12, **options):
+        arguments = ["--model", "model", *support.DEMO[2:], "--tasks", support.ALL_TASKS, "--limit", str(limit), "--quiet"]
         return self.run_program(["eval", *arguments, "-o", self.path(output), *extra], **options)
 
     def report(self, *arguments, **options):
@@ -70,7 +70,7 @@ class Report(support.JobTest):
 
     def test_the_last_attempt_s_options_count(self):
         folder = self.path("run")
-        printed = self.run_eval("run", "--num-fewshot", "1", "--limit", "5").stdout
+        printed = self.run_eval("run", "--num-fewshot", "1", limit=5).stdout
         before = self.published(folder)
         self.delete_results(folder)
         self.assertEqual(table_of(self.report(folder, "--rebuild").stdout), table_of(printed))

@@ -1,16 +1,20 @@
 #include "evalmpi/store/results_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <fstream>
 #include <limits>
 #include <random>
 
+#include "error_code.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
-#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::store {
@@ -198,6 +202,45 @@ TEST(ResultsFile, a_full_disk_leaves_nothing_at_the_final_name) {
   const TemporaryDirectory directory;  // the library works on after that
   write_results(directory / "results.h5", make_results(2));
   EXPECT_EQ(read_results(directory / "results.h5").tasks.size(), 3u);
+}
+
+// How one child process ended that published `results` and was killed by its own timer meanwhile, if it lived so long.
+bool is_killed_while_publishing(const fs::path& path, const ResultsFile& results, std::chrono::microseconds after) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const itimerval timer{{0, 0}, {after.count() / 1'000'000, after.count() % 1'000'000}};
+    ::setitimer(ITIMER_REAL, &timer, nullptr);  // nobody handles its signal
+    write_results(path, results);
+    ::_exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFSIGNALED(status);
+}
+
+TEST(ResultsFile, a_writer_killed_at_any_time_leaves_a_whole_file_or_none) {
+  const TemporaryDirectory directory;
+  const fs::path path = directory / "results.h5";
+  const ResultsFile results = make_results(300);
+  write_results(path, results);
+  const auto start = std::chrono::steady_clock::now();
+  write_results(path, results);
+  const auto usual = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+  std::mt19937_64 random(3);
+  int killed = 0, whole = 0;
+  for (int i = 0; i < 200; ++i) {
+    fs::remove(path);
+    const std::chrono::microseconds after(1 + random() % static_cast<uint64_t>(usual.count() * 5 / 4));
+    killed += is_killed_while_publishing(path, results, after);
+    if (!fs::exists(path)) continue;
+    ++whole;
+    const ResultsFile read = read_results(path);
+    ASSERT_EQ(read.tasks.size(), results.tasks.size());
+    for (size_t t = 0; t < read.tasks.size(); ++t) expect_equal(results.tasks[t], read.tasks[t]);
+  }
+  EXPECT_GT(killed, 0);
+  RecordProperty("killed", killed);
+  RecordProperty("whole", whole);
 }
 
 TEST(ResultsFile, refuses_other_files) {

@@ -1,5 +1,5 @@
-// Faults on purpose, for tests: a library that is preloaded into the real program, counts the calls that change files below
-// one folder (or MPI's messages), and makes one of them fail or kills the process there.
+// Faults on purpose, for tests: a library that is preloaded into the real program, counts the calls that change files
+// below one folder (or MPI's messages), and makes one of them fail or kills the process there.
 //
 //   LD_PRELOAD=libevalmpi_faults.so  and in the environment:
 //   FAULT_FOLDER   absolute path: calls on files below it count, by path or by descriptor
@@ -12,6 +12,8 @@
 //   FAULT_RANK     only in this rank of mpirun (OMPI_COMM_WORLD_RANK); others do not count at all
 //
 // The program's own calls go through the dynamic linker and are seen, those of libstdc++ and HDF5 too; stdio's are not.
+
+#include "faults.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -28,8 +30,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
-
-#include "faults.h"
 
 namespace evalmpi::faults {
 namespace {
@@ -163,22 +163,22 @@ mode_t mode_argument(int flags, va_list arguments) {
 
 using namespace evalmpi::faults;
 
-#define OPEN_CALL(name)                                           \
-  int name(const char* path, int flags, ...) {                    \
-    va_list arguments;                                            \
-    va_start(arguments, flags);                                   \
-    const mode_t mode = mode_argument(flags, arguments);          \
-    va_end(arguments);                                            \
-    return open_counted("open", AT_FDCWD, path, flags, mode);     \
+#define OPEN_CALL(name)                                       \
+  int name(const char* path, int flags, ...) {                \
+    va_list arguments;                                        \
+    va_start(arguments, flags);                               \
+    const mode_t mode = mode_argument(flags, arguments);      \
+    va_end(arguments);                                        \
+    return open_counted("open", AT_FDCWD, path, flags, mode); \
   }
 
-#define OPENAT_CALL(name)                                         \
-  int name(int directory, const char* path, int flags, ...) {     \
-    va_list arguments;                                            \
-    va_start(arguments, flags);                                   \
-    const mode_t mode = mode_argument(flags, arguments);          \
-    va_end(arguments);                                            \
-    return open_counted("open", directory, path, flags, mode);    \
+#define OPENAT_CALL(name)                                      \
+  int name(int directory, const char* path, int flags, ...) {  \
+    va_list arguments;                                         \
+    va_start(arguments, flags);                                \
+    const mode_t mode = mode_argument(flags, arguments);       \
+    va_end(arguments);                                         \
+    return open_counted("open", directory, path, flags, mode); \
   }
 
 extern "C" {
@@ -217,7 +217,8 @@ int fdatasync(int fd) {
 }
 
 int ftruncate(int fd, off_t size) {
-  return strike(count_file("ftruncate", path_of(fd)), [&] { return static_cast<int>(::syscall(SYS_ftruncate, fd, size)); });
+  return strike(count_file("ftruncate", path_of(fd)),
+                [&] { return static_cast<int>(::syscall(SYS_ftruncate, fd, size)); });
 }
 
 int ftruncate64(int fd, off64_t size) { return ftruncate(fd, size); }
@@ -259,7 +260,8 @@ int unlink(const char* path) {
 }
 
 int remove(const char* path) {
-  return strike(count_file("unlink", absolute(AT_FDCWD, path)), [&] { return real<int (*)(const char*)>("remove")(path); });
+  return strike(count_file("unlink", absolute(AT_FDCWD, path)),
+                [&] { return real<int (*)(const char*)>("remove")(path); });
 }
 
 }  // extern "C"

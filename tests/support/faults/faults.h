@@ -6,7 +6,8 @@ namespace evalmpi::faults {
 
 enum class Kind { kNone, kError, kShort, kKillBefore, kKillAfter };
 
-// Counts a message where messages count: what is to happen with it. Does not return where the process is to die before it.
+// Counts a message where messages count: what is to happen with it. Does not return where the process is to die before
+// it.
 Kind count_message(const char* name);
 
 [[noreturn]] void die();

@@ -1,4 +1,5 @@
-// MPI's messages: each counts where FAULT_CALLS is "messages". One that fails does nothing at all: its peers never hear of it.
+// MPI's messages: each counts where FAULT_CALLS is "messages". One that fails does nothing at all: its peers never hear
+// of it.
 
 #include <mpi.h>
 
@@ -35,16 +36,19 @@ int MPI_Bcast(void* data, int count, MPI_Datatype type, int root, MPI_Comm comm)
 
 int MPI_Gatherv(const void* from, int count, MPI_Datatype type, void* to, const int* counts, const int* offsets,
                 MPI_Datatype to_type, int root, MPI_Comm comm) {
-  return strike("MPI_Gatherv", [&] { return PMPI_Gatherv(from, count, type, to, counts, offsets, to_type, root, comm); });
+  return strike("MPI_Gatherv",
+                [&] { return PMPI_Gatherv(from, count, type, to, counts, offsets, to_type, root, comm); });
 }
 
-int MPI_Allgather(const void* from, int count, MPI_Datatype type, void* to, int to_count, MPI_Datatype to_type, MPI_Comm comm) {
+int MPI_Allgather(const void* from, int count, MPI_Datatype type, void* to, int to_count, MPI_Datatype to_type,
+                  MPI_Comm comm) {
   return strike("MPI_Allgather", [&] { return PMPI_Allgather(from, count, type, to, to_count, to_type, comm); });
 }
 
 int MPI_Allgatherv(const void* from, int count, MPI_Datatype type, void* to, const int* counts, const int* offsets,
                    MPI_Datatype to_type, MPI_Comm comm) {
-  return strike("MPI_Allgatherv", [&] { return PMPI_Allgatherv(from, count, type, to, counts, offsets, to_type, comm); });
+  return strike("MPI_Allgatherv",
+                [&] { return PMPI_Allgatherv(from, count, type, to, counts, offsets, to_type, comm); });
 }
 
 }  // extern "C"
