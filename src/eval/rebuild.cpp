@@ -72,7 +72,8 @@ struct RebuiltTask {
 
 // All tasks, once every answer is known to be there. FAILS: kMissingInput naming each task that lacks some.
 std::vector<RebuiltTask> load_tasks(const Setup& setup, const Hash128& model_id, Logged& logged, Published& published,
-                                    const fs::path& directory) {
+                                    const EvalOptions& options, const fs::path& directory) {
+  const std::optional<Hash128> only = options.strict ? std::optional(logged.last_class) : std::nullopt;
   std::vector<RebuiltTask> tasks;
   std::string missing;
   comm::Communicator self = comm::Communicator::self();
@@ -82,7 +83,7 @@ std::vector<RebuiltTask> load_tasks(const Setup& setup, const Hash128& model_id,
         encode_task(self, loaded.task, *setup.encoder, loaded.generation, model_id, device::usable_cores());
     constexpr int64_t kAnyBudget = 1024;  // nothing will be computed
     const PlannedTask planned = plan_task(requests, loaded.generation, kAnyBudget,
-                                          [&](const Hash128& key) { return logged.answers.knows(key, std::nullopt); });
+                                          [&](const Hash128& key) { return logged.answers.knows(key, only); });
     if (!planned.missing.empty()) {
       missing += fmt::format("{}{} lacks {} of {} answers", missing.empty() ? "" : ", ", config.name,
                              planned.missing.size(), requests.answers());
@@ -137,7 +138,7 @@ void rebuild_run(const fs::path& directory) {
   Published published;
   published.directory = attempt.identity().directory;
   published.time_id = local_time_id();
-  const std::vector<RebuiltTask> tasks = load_tasks(setup, model_id, logged, published, directory);
+  const std::vector<RebuiltTask> tasks = load_tasks(setup, model_id, logged, published, options, directory);
   const ReportOptions report{attempt.identity().log_directory(), logged.last_class, options.bootstrap_iterations,
                              device::usable_cores()};
   std::vector<const task::Task*> task_pointers;
