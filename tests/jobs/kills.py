@@ -2,8 +2,8 @@
 
     python3 tests/jobs/kills.py [--seeds 0:100] [--ranks 4] [--jobs J]
 
-A seed draws for each start whether (the first one always) and when it is killed (up to four times; the moment is a share of an undisturbed run's
-time) and whether one rank dies or all of them with mpirun. For every seed: samples and tables equal an undisturbed run's, byte
+A seed draws for each start whether (the first one always) and when it is killed (up to four times; by time, by the length of
+the logs, or while results are published) and whether one rank dies or all of them with mpirun. For every seed: samples and tables equal an undisturbed run's, byte
 for byte; no request that a record answered durably is computed again; at no time a file looks complete and is not; nothing is
 left running or half written. Prints the seeds that fail, then the counts. EVALMPI names the program.
 """
@@ -43,25 +43,52 @@ def kill(pid):
         return False
 
 
-def start_and_kill(bench, output, delay, victim):
-    """One start, killed after `delay` seconds; victim: a rank's number among the living, or None for all. Returns its exit
-    code, whether it was killed, and what it said."""
+@dataclasses.dataclass
+class Moment:
+    """When to kill: so many seconds after the logs have grown to so many bytes; victim: a rank's number among the living, or
+    None for all of them and mpirun."""
+    log_bytes: float
+    seconds: float
+    victim: int | None
+
+    @staticmethod
+    def draw(numbers, bench, output, usual_seconds):
+        before = support.bytes_in(os.path.join(output, "log"))
+        kind = numbers.random()
+        share, wait = numbers.random(), numbers.random()
+        victim = numbers.randrange(bench.ranks) if numbers.random() < 0.6 else None
+        if kind < 0.25:  # before its first record, or wherever it is then
+            return Moment(0, share * usual_seconds, victim)
+        if kind < 0.45:  # while it publishes
+            return Moment(bench.log_bytes, wait * 0.3, victim)
+        return Moment(before + share * max(0, bench.log_bytes - before), wait * 0.02, victim)
+
+    def has_come(self, output, since):
+        """since: where the waiting time begins, once the logs are long enough."""
+        if self.log_bytes > 0 and support.bytes_in(os.path.join(output, "log")) < self.log_bytes:
+            return False
+        since.append(time.monotonic())
+        return since[-1] - since[0] >= self.seconds
+
+
+def start_and_kill(bench, output, moment):
+    """One start, killed at `moment` (None: not at all). Returns its exit code, whether it was killed, and what it said."""
     command = [support.MPI_RUN, str(bench.ranks), support.EVALMPI, *bench.arguments, "-o", output]
     started = subprocess.Popen(command, cwd=bench.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                start_new_session=True)
-    was_killed = False
-    if delay is not None:
-        try:
-            started.wait(delay)
-        except subprocess.TimeoutExpired:
-            ranks = [pid for pid in support.processes_of(support.EVALMPI, output)]
-            if victim is not None and ranks:
-                was_killed = kill(ranks[victim % len(ranks)])
-            elif victim is None:
-                os.killpg(started.pid, signal.SIGKILL)  # mpirun and its wrapper
-                was_killed = True
-                for pid in ranks:
-                    kill(pid)
+    was_killed, since = False, []
+    while moment and not was_killed and started.poll() is None:
+        if not moment.has_come(output, since):
+            time.sleep(0.003)  # the ranks need the cores
+            continue
+        ranks = support.processes_of(support.EVALMPI, output)
+        if moment.victim is None:
+            os.killpg(started.pid, signal.SIGKILL)  # mpirun and its wrapper
+            was_killed = True
+            for pid in ranks:
+                kill(pid)
+        elif ranks:
+            was_killed = kill(ranks[moment.victim % len(ranks)])
     try:
         text = started.communicate(timeout=120)[0]
     except subprocess.TimeoutExpired:
@@ -89,9 +116,8 @@ def run_seed(bench, seed, usual_seconds):
     result = Result(seed)
     while result.starts < MAX_STARTS:
         wanted = result.starts == 0 or (result.kills < MAX_KILLS and numbers.random() < 0.8)
-        delay = numbers.uniform(0.05, 0.95) * usual_seconds if wanted else None
-        victim = numbers.randrange(bench.ranks) if numbers.random() < 0.6 else None
-        code, was_killed, text = start_and_kill(bench, output, delay, victim)
+        moment = Moment.draw(numbers, bench, output, usual_seconds) if wanted else None
+        code, was_killed, text = start_and_kill(bench, output, moment)
         result.starts += 1
         result.kills += was_killed
         if not wait_until_gone(output):
@@ -130,7 +156,9 @@ def loop(bench, seeds, jobs=1):
 
 def bench_of(folder, ranks, extra=()):
     arguments = ["eval", *support.DEMO, "--tasks", support.ALL_TASKS, "--quiet", "--dp", str(ranks), "--token-budget", "48", *extra]
-    return faults.Bench(folder, arguments, ranks)
+    bench = faults.Bench(folder, arguments, ranks)
+    bench.log_bytes = support.bytes_in(os.path.join(bench.reference, "log"))
+    return bench
 
 
 def main():
