@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <ctime>
 
+#include "budget.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/hash.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/text/python.h"
-#include "budget.h"
 #include "outputs.h"
 
 namespace evalmpi::eval {
@@ -42,7 +42,8 @@ Json run_json(const Published& published, const RunFacts& facts) {
   const EvalOptions& options = *facts.options;
   const text::Tokenizer& tokenizer = *facts.setup->tokenizer;
   EvalOptions shown = options;
-  const Json fewshot_seed = facts.setup->options.fewshot_seed ? Json(*facts.setup->options.fewshot_seed) : Json(nullptr);
+  const Json fewshot_seed =
+      facts.setup->options.fewshot_seed ? Json(*facts.setup->options.fewshot_seed) : Json(nullptr);
   Json json = Json::object();
   json["config"] = {{"model", "evalmpi"},
                     {"model_args", {{"pretrained", options.model}, {"dtype", "float32"}}},
@@ -156,7 +157,8 @@ void print_summary(const Published& published, const Json& results, const RunFac
     fmt::print("verified: {} chunks computed twice, equal bit by bit{}\n", facts.verified.compared,
                facts.verified.not_comparable == 0
                    ? ""
-                   : fmt::format("; {} fell to hosts of another numerics class and were not compared", facts.verified.not_comparable));
+                   : fmt::format("; {} fell to hosts of another numerics class and were not compared",
+                                 facts.verified.not_comparable));
   }
   print_run_notes(published, facts);
   fmt::print("results: {}\n", published.directory.string());

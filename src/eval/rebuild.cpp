@@ -13,6 +13,7 @@
 #include "publish.h"
 #include "results.h"
 #include "setup.h"
+#include "task_work.h"
 #include "workload.h"
 
 namespace evalmpi::eval {
@@ -65,41 +66,35 @@ void read_answers(const job::Attempt& attempt, Logged& logged) {
   });
 }
 
-struct RebuiltTask {
-  LoadedTask loaded;
-  TaskRequests requests;
-};
-
-// All tasks, once every answer is known to be there. FAILS: kMissingInput naming each task that lacks some.
-std::vector<RebuiltTask> load_tasks(const Setup& setup, const Hash128& model_id, Logged& logged, Published& published,
-                                    const EvalOptions& options, const fs::path& directory) {
-  const std::optional<Hash128> only = options.strict ? std::optional(logged.last_class) : std::nullopt;
-  std::vector<RebuiltTask> tasks;
+// The requests of every part, once every answer is known to be there. FAILS: kMissingInput naming each part that lacks
+// some.
+std::vector<TaskRequests> find_requests(Work& work, const Hash128& model_id, const std::optional<Hash128>& only,
+                                        const Logged& logged, Published& published, const fs::path& directory) {
+  std::vector<TaskRequests> all;
   std::string missing;
   comm::Communicator self = comm::Communicator::self();
-  for (const task::TaskConfig& config : setup.selection.tasks) {
-    LoadedTask loaded = load_task(setup, config);
-    TaskRequests requests =
-        encode_task(self, loaded.task, *setup.encoder, loaded.generation, model_id, device::usable_cores());
+  for (size_t part = 0; part < work.parts(); ++part) {
+    work.load(part);
+    TaskRequests requests = work.encode(self, part, model_id, device::usable_cores());
     constexpr int64_t kAnyBudget = 1024;  // nothing will be computed
-    const PlannedTask planned = plan_task(requests, loaded.generation, kAnyBudget,
+    const PlannedTask planned = plan_task(requests, work.generation(part), kAnyBudget,
                                           [&](const Hash128& key) { return logged.answers.knows(key, only); });
     if (!planned.missing.empty()) {
-      missing += fmt::format("{}{} lacks {} of {} answers", missing.empty() ? "" : ", ", config.name,
+      missing += fmt::format("{}{} lacks {} of {} answers", missing.empty() ? "" : ", ", work.name(part),
                              planned.missing.size(), requests.answers());
     }
     published.tokens.naive += planned.naive_tokens;
     published.tokens.distinct += planned.distinct_tokens;
-    published.task_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
+    published.part_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
     requests.tokens = {};
-    tasks.push_back({std::move(loaded), std::move(requests)});
+    all.push_back(std::move(requests));
   }
   if (!missing.empty()) {
     fail(ExitCode::kMissingInput,
          "{}: the run is not complete: {}; start evalmpi eval with -o {} again to compute them", directory.string(),
          missing, directory.string());
   }
-  return tasks;
+  return all;
 }
 
 }  // namespace
@@ -107,6 +102,10 @@ std::vector<RebuiltTask> load_tasks(const Setup& setup, const Hash128& model_id,
 void rebuild_run(const fs::path& directory) {
   const std::optional<Json> manifest = job::read_manifest(directory);
   if (!manifest) fail(ExitCode::kMissingInput, "{}: no manifest.json: not the folder of a run", directory.string());
+  if (!manifest->value("may_differ", Json::object()).contains("tasks")) {
+    fail(ExitCode::kUsage, "{}: not a run of tasks; start the command that made it again to have its outputs",
+         directory.string());
+  }
   const job::Attempt attempt = job::Attempt::open({directory,
                                                    manifest->at("must_match"),
                                                    manifest->value("may_differ", Json::object()),
@@ -125,7 +124,10 @@ void rebuild_run(const fs::path& directory) {
 
   Logged logged;
   find_last_attempt(attempt.identity().log_directory(), logged);
-  const Setup setup = make_setup(options);
+  TaskWork work(options);
+  comm::Communicator self = comm::Communicator::self();
+  work.read(self);
+  const Setup& setup = work.setup();
   const Json& identities = attempt.manifest()["must_match"];
   if (digest_of(identities, "tokenizer_digest", directory) != setup.tokenizer->digest()) {
     fail(ExitCode::kMismatch, "{}: its tokenizer is another than the run's; its prompts cannot be made again",
@@ -138,15 +140,12 @@ void rebuild_run(const fs::path& directory) {
   Published published;
   published.directory = attempt.identity().directory;
   published.time_id = local_time_id();
-  const std::vector<RebuiltTask> tasks = load_tasks(setup, model_id, logged, published, options, directory);
+  const std::optional<Hash128> only = options.strict ? std::optional(logged.last_class) : std::nullopt;
+  const std::vector<TaskRequests> requests = find_requests(work, model_id, only, logged, published, directory);
   const ReportOptions report{attempt.identity().log_directory(), logged.last_class, options.bootstrap_iterations,
                              device::usable_cores()};
-  std::vector<const task::Task*> task_pointers;
-  for (const RebuiltTask& task : tasks) {
-    published.add(
-        report_task(task.loaded.task, task.requests, task.loaded.generation, logged.answers, *setup.tokenizer, report),
-        options.log_samples);
-    task_pointers.push_back(&task.loaded.task);
+  for (size_t part = 0; part < work.parts(); ++part) {
+    work.report(part, requests[part], logged.answers, report, published);
   }
   RunFacts facts;
   facts.options = &options;
@@ -156,7 +155,8 @@ void rebuild_run(const fs::path& directory) {
   facts.identities = identities;
   facts.attempt = logged.last_attempt;
   facts.run_id = attempt.identity().run_id;
-  publish_run(published, task_pointers, setup.selection.groups, facts);
+  facts.is_rebuilt = true;
+  work.publish(published, facts);
   attempt.write_status("complete", {{"exit_code", 0}, {"results", published.files}, {"rebuilt", true}});
 }
 
