@@ -27,9 +27,10 @@ struct Task::Compiled {
   Field fewshot_choices;
   Field fewshot_gen_prefix;
   std::vector<FilterPipeline> filters;
-  std::vector<ExactMatch> exact_match;       // one, for generations
-  ProcessResults process_results = nullptr;  // makes the metrics where the task has its own
-  bool multiple_input = false;               // the choices are questions, the target is what is scored
+  std::vector<ExactMatch> exact_match;                     // one, for generations
+  ProcessResults process_results = nullptr;                // makes the metrics where the task has its own
+  void (*check_document)(const Json& document) = nullptr;  // a document without a score, said before a run
+  bool multiple_input = false;                             // the choices are questions, the target is what is scored
   bool multiple_target = false;
   bool mutual_information = false;
 

@@ -49,6 +49,9 @@ struct NativeFunction {
   std::variant<ProcessDocs, NamedProcessDocs, DocumentField, NamedDocumentField, Samples, ProcessResults,
                AggregationFunction>
       call;
+  // Of process_results that cannot score every document, so that a run says so before it asks the model.
+  // FAILS: kBadInput for a document without a score.
+  void (*check_document)(const Json& document) = nullptr;
 
   FunctionRole role() const;
 };

@@ -162,8 +162,11 @@ std::shared_ptr<Task::Compiled> compile(const TaskConfig& config, const data::Sp
   compiled.fewshot_choices = field(fewshot.doc_to_choice, "fewshot_config: doc_to_choice");
   compiled.fewshot_gen_prefix = field(fewshot.gen_prefix, "fewshot_config: gen_prefix");
   for (const FilterConfig& filter : config.filters) compiled.filters.emplace_back(filter, where);
-  if (is_function(config.process_results)) {
-    compiled.process_results = find_native(config.process_results, FunctionRole::kProcessResults)->process_results();
+  const bool is_scored = config.metrics.size() != 1 || config.metrics.front().name != "bypass";
+  if (is_function(config.process_results) && is_scored) {
+    const auto function = find_native(config.process_results, FunctionRole::kProcessResults);
+    compiled.process_results = function->process_results();
+    compiled.check_document = function->twin->check_document;
     return made;
   }
   for (const MetricConfig& metric : config.metrics) {
@@ -224,8 +227,31 @@ Task Task::from_documents(TaskConfig config, data::Split documents, std::vector<
   for_row(task.config_, 0, [&] { look_at_first_document(*compiled, task.config_, task.documents_.rows.front()); });
   task.compiled_ = compiled;
   task.evaluated_ = choose_rows(task.n_rows(), task.options_, where_of(task.config_));
+  if (compiled->check_document != nullptr) task.check_documents();
   task.draw_examples();
   return task;
+}
+
+// Names every reason once, with the rows that have it.
+void Task::check_documents() const {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> reasons;
+  for (const int64_t row : evaluated_) {
+    try {
+      compiled_->check_document(document(row));
+    } catch (const Error& error) {
+      const auto same = [&](const auto& reason) { return reason.first == error.what(); };
+      auto reason = std::find_if(reasons.begin(), reasons.end(), same);
+      if (reason == reasons.end()) reason = reasons.insert(reasons.end(), {error.what(), {}});
+      reason->second.push_back(row);
+    }
+  }
+  if (reasons.empty()) return;
+  std::string message;
+  for (const auto& [reason, rows] : reasons) message += fmt::format("\n  {} (rows {})", reason, fmt::join(rows, ", "));
+  fail(ExitCode::kBadInput,
+       "{}: documents that evalmpi cannot score as lm-evaluation-harness does; choose others with --samples, or only "
+       "generate with --predict-only:{}",
+       where_of(config_), message);
 }
 
 void Task::draw_examples() {

@@ -1,5 +1,6 @@
-// Native functions against the Python functions that they stand for: tests/fixtures/task/native.json, written by
-// tools/fixtures/make_native_fixtures.py with lm-evaluation-harness's own modules.
+// Native functions against the Python functions that they stand for: tests/fixtures/task/native.json and ifeval.json,
+// written by tools/fixtures/make_native_fixtures.py and make_ifeval_fixtures.py with lm-evaluation-harness's own
+// modules.
 
 #include <gtest/gtest.h>
 
@@ -7,13 +8,21 @@
 #include <set>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/task/task.h"
 #include "native_functions.h"
 
 namespace evalmpi::task {
 namespace {
 
 const Json& cases() {
-  static const Json kCases = read_json_file(EVALMPI_SOURCE_DIR "/tests/fixtures/task/native.json");
+  static const Json kCases = [] {
+    Json all = Json::array();
+    for (const char* name : {"native", "ifeval"}) {
+      const Json one = read_json_file(std::string(EVALMPI_SOURCE_DIR "/tests/fixtures/task/") + name + ".json");
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    return all;
+  }();
   return kCases;
 }
 
@@ -119,6 +128,44 @@ TEST(Native, DamagedRowsAreNamed) {
       EXPECT_NE(std::string(error.what()).find("row 0"), std::string::npos) << error.what();
     }
   }
+}
+
+Task make_ifeval(bool is_scored, TaskOptions options) {
+  Json mapping = {{"task", "t"},          {"dataset_path", "made/up"}, {"output_type", "generate_until"},
+                  {"test_split", "test"}, {"doc_to_text", "prompt"},   {"doc_to_target", 0}};
+  mapping["process_results"] = {{"!function", "utils.process_results"}, {"!file", "/tasks/ifeval/ifeval.yaml"}};
+  mapping["metric_list"] = Json::array({{{"metric", is_scored ? "prompt_level_strict_acc" : "bypass"},
+                                         {"aggregation", is_scored ? "mean" : "bypass"},
+                                         {"higher_is_better", true}}});
+  const std::pair<const char*, Json> instructions[] = {
+      {"punctuation:no_comma", {{"keyword", nullptr}}},
+      {"language:response_language", {{"language", "kn"}}},
+      {"keywords:letter_frequency", {{"letter", "#"}, {"let_frequency", 4}, {"let_relation", "at least"}}},
+      {"language:response_language", {{"language", "de"}}}};
+  data::Split documents;
+  documents.columns = {"prompt", "instruction_id_list", "kwargs"};
+  for (const auto& [id, arguments] : instructions) {
+    documents.rows.push_back({{"prompt", "x"}, {"instruction_id_list", {id}}, {"kwargs", Json::array({arguments})}});
+  }
+  return Task::from_documents(make_task_config(mapping, "/tasks/ifeval/ifeval.yaml", {}), documents, {}, options);
+}
+
+TEST(Native, DocumentsWithoutAScoreAreNamedBeforeARun) {
+  try {
+    make_ifeval(true, {});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_EQ(error.code(), ExitCode::kBadInput);
+    for (const char* part :
+         {"language:response_language", "(rows 1, 3)", "keywords:letter_frequency", "(rows 2)", "--samples"}) {
+      EXPECT_NE(message.find(part), message.npos) << message;
+    }
+  }
+  TaskOptions options;
+  options.rows = {0};
+  EXPECT_EQ(make_ifeval(true, options).score(0, {{"a, b"}})[0].metrics[0].second, false);
+  EXPECT_TRUE(make_ifeval(false, {}).score(1, {{"a"}})[0].metrics[0].second.is_null());
 }
 
 TEST(Native, RowsAreFoundByTheirFolders) {

@@ -49,7 +49,8 @@ class Task {
  public:
   // Reads the splits that are needed (the pool of examples only when shots are asked for).
   // FAILS: kMissingInput, kBadInput as data::load_split; kBadInput naming task, key and row for templates and values
-  // that do not fit, too few examples in the pool; kUsage for a limit that is not positive, rows outside the split.
+  // that do not fit, too few examples in the pool, documents that the task's own metrics cannot score; kUsage for a
+  // limit that is not positive, rows outside the split.
   static Task load(TaskConfig config, const data::DataRoots& roots, TaskOptions options);
 
   // The same on documents and examples that are already there.
@@ -92,6 +93,7 @@ class Task {
  private:
   Task() = default;
   void draw_examples();
+  void check_documents() const;
 
   TaskConfig config_;
   TaskOptions options_;

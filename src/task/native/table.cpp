@@ -33,6 +33,8 @@ const NativeFunction kFunctions[] = {
     {"hellaswag/utils.process_docs", hellaswag_process_docs},
     {"hendrycks_math/utils.process_docs", hendrycks_math_process_docs},
     {"hendrycks_math/utils.process_results", hendrycks_math_process_results},
+    {"ifeval/utils.agg_inst_level_acc", ifeval_instruction_accuracy},
+    {"ifeval/utils.process_results", ifeval_process_results, ifeval_check_document},
     {"include/*/*/utils.process_*", keep_domain},
     {"llama3/*/arc_challenge/utils.process_docs", llama3_arc_process_docs},
     {"llama3/*/mmlu_*/utils.process_docs_*", keep_subtask},

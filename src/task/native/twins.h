@@ -97,6 +97,7 @@ MetricValues coqa_process_results(const Json& document, const Responses& respons
 MetricValues crows_pairs_process_results(const Json& document, const Responses& responses);
 MetricValues drop_process_results(const Json& document, const Responses& responses);
 MetricValues hendrycks_math_process_results(const Json& document, const Responses& responses);
+MetricValues ifeval_process_results(const Json& document, const Responses& responses);
 MetricValues mutual_process_results(const Json& document, const Responses& responses);
 MetricValues record_process_results(const Json& document, const Responses& responses);
 MetricValues truthfulqa_process_results_mc2(const Json& document, const Responses& responses);
@@ -104,8 +105,12 @@ MetricValues truthfulqa_process_results_gen(const Json& document, const Response
 MetricValues wikitext_process_results(const Json& document, const Responses& responses);
 MetricValues xquad_process_results(const Json& document, const Responses& responses);
 
+// Documents that process_results can score
+void ifeval_check_document(const Json& document);
+
 // Aggregations
 double cb_multi_f1(const std::vector<Json>& values);
+double ifeval_instruction_accuracy(const std::vector<Json>& values);
 double macro_f1(const std::vector<Json>& values);
 double micro_f1(const std::vector<Json>& values);
 double weighted_f1(const std::vector<Json>& values);
