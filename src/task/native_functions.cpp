@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "evalmpi/base/error.h"
+#include "native/filter_classes.h"
 
 namespace evalmpi::task {
 namespace {
@@ -26,7 +27,10 @@ bool is_ignored(std::string_view key) { return key == "doc_to_decontamination_qu
 
 void collect_missing(const Json& value, std::string_view key, std::vector<MissingFunction>& missing, int depth) {
   if (is_function(value)) {
-    if (find_native(value, role_of_key(key))) return;
+    if (key == "function" ? native::find_filter_class(function_path(value)) != nullptr
+                          : find_native(value, role_of_key(key)).has_value()) {
+      return;
+    }
     std::string identity = function_identity(value);
     const bool is_new = std::none_of(missing.begin(), missing.end(),
                                      [&](const MissingFunction& other) { return other.identity == identity; });

@@ -239,12 +239,13 @@ std::vector<FilterConfig> read_filters(const Reader& reader) {
     FilterConfig filter;
     filter.name = entry["name"].get<std::string>();
     for (const Json& step : entry["filter"]) {
-      if (!step.is_object() || !step.contains("function") || !step["function"].is_string()) {
+      const Json function = step.is_object() ? step.value("function", Json()) : Json();
+      if (!function.is_string() && !is_function(function)) {
         reader.fail_at("filter_list", fmt::runtime(kShape), py::repr(entry));
       }
       Json kwargs = step;
       kwargs.erase("function");
-      filter.steps.push_back({step["function"].get<std::string>(), std::move(kwargs)});
+      filter.steps.push_back({function.is_string() ? function.get<std::string>() : function_path(function), kwargs});
     }
     filters.push_back(std::move(filter));
   }

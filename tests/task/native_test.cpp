@@ -8,7 +8,9 @@
 #include <set>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/task/filter.h"
 #include "evalmpi/task/task.h"
+#include "native/filter_classes.h"
 #include "native_functions.h"
 
 namespace evalmpi::task {
@@ -94,6 +96,47 @@ TEST(Native, AgreesWithPython) {
   for (const Json& wanted : cases()) ASSERT_NO_THROW(check(wanted)) << wanted["function"];
 }
 
+// filters.json: [document, response, what the class makes of it], by tools/fixtures/make_filter_fixtures.py.
+const Json& filter_cases() {
+  static const Json kCases = read_json_file(EVALMPI_SOURCE_DIR "/tests/fixtures/task/filters.json");
+  return kCases;
+}
+
+TEST(Native, FiltersAgreeWithPython) {
+  for (const Json& wanted : filter_cases()) {
+    const std::string name = wanted["function"];
+    SCOPED_TRACE(name);
+    // As a task file gives it.
+    Json step = wanted["kwargs"];
+    step["function"] = function_value(name);
+    Json mapping = {{"task", "t"},          {"dataset_path", "made/up"}, {"output_type", "generate_until"},
+                    {"test_split", "test"}, {"doc_to_text", "x"},        {"doc_to_target", "y"}};
+    mapping["filter_list"] =
+        Json::array({{{"name", "f"}, {"filter", Json::array({step, {{"function", "take_first"}}})}}});
+    const TaskConfig config = make_task_config(mapping, "/tasks/t.yaml", {});
+    const FilterPipeline pipeline(config.filters.front(), "t");
+    for (const Json& row : wanted["rows"]) EXPECT_EQ(pipeline.apply({row[1]}, row[0]), row[2]) << row[0] << row[1];
+  }
+}
+
+TEST(Native, FiltersWithoutATwinAreRefused) {
+  Json mapping = {{"task", "t"},          {"dataset_path", "made/up"}, {"output_type", "generate_until"},
+                  {"test_split", "test"}, {"doc_to_text", "x"},        {"doc_to_target", "y"}};
+  const auto refusal = [&](const Json& step) -> std::string {
+    mapping["filter_list"] = Json::array({{{"name", "f"}, {"filter", Json::array({step})}}});
+    try {
+      make_task_config(mapping, "/tasks/t.yaml", {});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(refusal({{"function", function_value("other/utils.WordSortFilter")}}).find("other/utils.WordSortFilter"),
+            std::string::npos);
+  const Json step = {{"function", function_value("bbh/zeroshot/utils.WordSortFilter")}, {"select", 1}};
+  EXPECT_NE(refusal(step).find("unknown argument select"), std::string::npos);
+}
+
 // MMLU-ProX reads its words from the harness's folder; GPQA's draws depend on the run in the harness.
 TEST(Native, EveryRowHasACase) {
   std::set<const NativeFunction*> seen;
@@ -112,6 +155,14 @@ TEST(Native, EveryRowHasACase) {
         std::any_of(seen.begin(), seen.end(), [&](const NativeFunction* one) { return one->call == row.call; });
     EXPECT_TRUE(seen.contains(&row) || is_alias) << row.name;
   }
+}
+
+TEST(Native, EveryFilterClassHasACase) {
+  std::set<const native::FilterClass*> seen;
+  for (const Json& wanted : filter_cases()) {
+    seen.insert(native::find_filter_class(wanted["function"].get<std::string>()));
+  }
+  for (const native::FilterClass& row : native::filter_classes()) EXPECT_TRUE(seen.contains(&row)) << row.name;
 }
 
 TEST(Native, DamagedRowsAreNamed) {

@@ -11,6 +11,7 @@
 #include "evalmpi/text/regex.h"
 #include "evalmpi/text/unicode.h"
 #include "json_syntax.h"
+#include "nltk_words.h"
 
 namespace evalmpi::task::native {
 namespace {
@@ -311,6 +312,19 @@ InstructionCheck quotation(Arguments&) {
   };
 }
 
+InstructionCheck capital_word_frequency(Arguments& arguments) {
+  const auto fits = arguments.take_bound("capital_relation", "capital_frequency");
+  return [fits, id = arguments.id()](const std::string& response) {
+    const CapitalWords count = count_capital_words(response);
+    const bool verdict = fits(static_cast<double>(count.at_least));
+    if (verdict != fits(static_cast<double>(count.at_most))) {
+      fail(ExitCode::kBadInput, "{}: whether {} or {} words count is decided by NLTK's trained sentence tokenizer", id,
+           count.at_least, count.at_most);
+    }
+    return verdict;
+  };
+}
+
 InstructionCheck needs_langdetect(Arguments& arguments) {
   fail(ExitCode::kBadInput, "{}: is decided by the Python package langdetect, which evalmpi does not have",
        arguments.id());
@@ -327,7 +341,7 @@ struct Instruction {
 };
 
 constexpr Instruction kInstructions[] = {
-    {"change_case:capital_word_frequency", needs_nltk},
+    {"change_case:capital_word_frequency", capital_word_frequency},
     {"change_case:english_capital", needs_langdetect},
     {"change_case:english_lowercase", needs_langdetect},
     {"combination:repeat_prompt", repeat_prompt},
