@@ -48,15 +48,12 @@ Setup make_setup(const EvalOptions& options) {
   std::vector<std::filesystem::path> roots{task::builtin_tasks_dir()};
   roots.insert(roots.end(), options.include_paths.begin(), options.include_paths.end());
   setup.selection = task::TaskIndex::scan(roots).select(
-      options.tasks, {options.num_fewshot, setup.options.generation_kwargs});
+      options.tasks, {options.num_fewshot, setup.options.generation_kwargs, options.predict_only});
   for (const auto& [name, rows] : setup.options.samples) {
     const auto& tasks = setup.selection.tasks;
     if (std::none_of(tasks.begin(), tasks.end(), [&](const task::TaskConfig& config) { return config.name == name; })) {
       fail(ExitCode::kUsage, "--samples: {} is not among the tasks of this run", name);
     }
-  }
-  if (options.predict_only) {
-    for (task::TaskConfig& config : setup.selection.tasks) config.metrics = {{"bypass", "bypass", true, Json::object()}};
   }
   setup.task_options.limit = options.limit;
   setup.task_options.fewshot_seed = setup.options.fewshot_seed.value_or(kUnseeded);

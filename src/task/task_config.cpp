@@ -366,6 +366,17 @@ int resolve_shots(const Reader& reader, const TaskOverrides& overrides) {
   return *overrides.num_fewshot;
 }
 
+// What is asked of the model, and nothing that a score needs.
+Json without_scores(Json mapping) {
+  if (!mapping.is_object()) return mapping;
+  mapping.erase("process_results");
+  mapping["metric_list"] = Json::array({{{"metric", "bypass"}}});
+  if (mapping.contains("filter_list") && !missing_functions(mapping["filter_list"]).empty()) {
+    mapping.erase("filter_list");
+  }
+  return mapping;
+}
+
 }  // namespace
 
 const char* output_type_name(OutputType type) {
@@ -379,6 +390,13 @@ const char* output_type_name(OutputType type) {
 }
 
 TaskConfig make_task_config(const Json& mapping, const std::filesystem::path& file, const TaskOverrides& overrides) {
+  if (overrides.predict_only) {
+    TaskOverrides others = overrides;
+    others.predict_only = false;
+    TaskConfig config = make_task_config(without_scores(mapping), file, others);
+    config.dump = dump_of(mapping, config);
+    return config;
+  }
   const std::string name =
       mapping.contains("task") && mapping["task"].is_string() ? mapping["task"].get<std::string>() : std::string("?");
   const Reader reader(mapping, fmt::format("{}: task {}", file.string(), name));

@@ -137,6 +137,28 @@ TEST(Native, FiltersWithoutATwinAreRefused) {
   EXPECT_NE(refusal(step).find("unknown argument select"), std::string::npos);
 }
 
+TEST(Native, PredictionsNeedNoFunctionOfScores) {
+  Json mapping = {{"task", "t"},          {"dataset_path", "made/up"}, {"output_type", "generate_until"},
+                  {"test_split", "test"}, {"doc_to_text", "x"},        {"doc_to_target", "y"}};
+  mapping["metric_list"] = Json::array({{{"metric", function_value("code/utils.pass_at_k")}, {"k", {1}}}});
+  const Json step = {{"function", "custom"}, {"filter_fn", function_value("code/utils.build_predictions")}};
+  mapping["filter_list"] = Json::array({{{"name", "create_test"}, {"filter", Json::array({step})}}});
+  EXPECT_THROW(make_task_config(mapping, "/tasks/t.yaml", {}), Error);
+  TaskOverrides overrides;
+  overrides.predict_only = true;
+  const TaskConfig config = make_task_config(mapping, "/tasks/t.yaml", overrides);
+  EXPECT_EQ(config.dump["metric_list"][0]["k"], Json::array({1}));
+  data::Split documents;
+  documents.columns = {"x", "y"};
+  documents.rows = {{{"x", "def f():"}, {"y", "check"}}};
+  const Task task = Task::from_documents(config, documents, {}, {});
+  const FilterScores scores = task.score(0, {{"  return 1"}})[0];
+  EXPECT_EQ(scores.filtered_responses[0], "  return 1");
+  EXPECT_TRUE(scores.metrics[0].second.is_null());
+  mapping["doc_to_text"] = function_value("code/utils.doc_to_text");
+  EXPECT_THROW(make_task_config(mapping, "/tasks/t.yaml", overrides), Error);
+}
+
 // MMLU-ProX reads its words from the harness's folder; GPQA's draws depend on the run in the harness.
 TEST(Native, EveryRowHasACase) {
   std::set<const NativeFunction*> seen;

@@ -44,7 +44,7 @@ struct MetricConfig {
 };
 
 struct FilterStep {
-  std::string function;
+  std::string function;  // a name (filter.h), or the path of a Python class: "/tasks/bbh/zeroshot/utils.WordSortFilter"
   Json kwargs = Json::object();
 };
 
@@ -93,6 +93,7 @@ struct TaskConfig {
 struct TaskOverrides {
   std::optional<int> num_fewshot;           // an explicit 0 in the file stays 0
   Json generation_kwargs = Json::object();  // merged over the file's, generate_until only
+  bool predict_only = false;                // no metrics, and no filters that need a function which is not built in
 };
 
 // The resolved configuration of a merged YAML mapping.
