@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <thread>
@@ -118,9 +119,18 @@ int count_attempts(const fs::path& directory) {
   return attempts;
 }
 
+// A thread that ends the job must not find its word replaced by one that another thread was about to write.
+std::mutex status_mutex;
+
 bool is_of(const Json& status, const AttemptIdentity& attempt) {
   return status.value("run_id", Json()) == Json(attempt.run_id) &&
          status.value("attempt", Json()) == Json(attempt.number);
+}
+
+bool is_of_earlier_attempt(const Json& status, const AttemptIdentity& attempt) {
+  const Json number = status.value("attempt", Json());
+  return status.value("run_id", Json()) == Json(attempt.run_id) && number.is_number_integer() &&
+         number.get<int64_t>() < attempt.number;
 }
 
 bool is_ending(const Json& status) {
@@ -215,6 +225,7 @@ std::vector<Attempt::EarlierLog> Attempt::read_logs(const EarlierRecord& on_reco
 }
 
 bool Attempt::write_status(std::string_view state, const Json& details) const {
+  const std::lock_guard lock(status_mutex);
   if (state != "complete") {
     const std::optional<Json> present = store::read_status(identity_.directory);
     if (present && is_of(*present, identity_) && is_ending(*present)) return false;
@@ -230,8 +241,12 @@ bool Attempt::write_status(std::string_view state, const Json& details) const {
 }
 
 bool note_stopped(const AttemptIdentity& attempt, const std::string& error) {
+  const std::lock_guard lock(status_mutex);
   std::optional<Json> status = store::read_status(attempt.directory);
-  if (!status || !is_of(*status, attempt) || is_ending(*status)) return false;
+  if (!status || is_of_earlier_attempt(*status, attempt)) {
+    status = Json{{"run_id", attempt.run_id}, {"attempt", attempt.number}};
+  }
+  if (!is_of(*status, attempt) || (status->contains("state") && is_ending(*status))) return false;
   (*status)["state"] = "stopped";
   (*status)["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
   (*status)["error"] = error;

@@ -21,8 +21,10 @@ ALL_TASKS = "demo_reverse,demo_tavi,demo_sums"
 
 
 class JobTest(unittest.TestCase):
+    root = None  # where the folder is made; None: where temporary files are
+
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="evalmpi job ")  # with a space, as users have them
+        self.folder = tempfile.mkdtemp(prefix="evalmpi job ", dir=self.root)  # with a space, as users have them
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
     def path(self, name):

@@ -91,9 +91,9 @@ class Attempt {
   store::OutputLock lock_;
 };
 
-// For a rank that must speak for a silent rank 0: if the attempt's status.json says that it is at work, it now says
-// that it is stopped, with exit_code and error; what else stands there stays. An ending that is there already is the
-// first one and stays. False if nothing was written. FAILS: kIo, kCannotWrite, kBadInput.
+// For a thread or a rank that must speak for a silent one: status.json now says that the attempt is stopped, with exit_code
+// and error; what else stands there of this attempt stays. An ending that is there already is the first one and stays, and
+// so does the word of a later attempt. False if nothing was written. FAILS: kIo, kCannotWrite, kBadInput.
 bool note_stopped(const AttemptIdentity& attempt, const std::string& error);
 
 // Every leader proves that it writes where rank 0 does. Rank 0 places the file, all wait for it (a barrier), every
