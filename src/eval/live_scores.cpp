@@ -1,20 +1,14 @@
 #include "live_scores.h"
 
 #include <algorithm>
-#include <ctime>
 #include <numeric>
 #include <tuple>
 
 #include "full_answers.h"
+#include "time_spent.h"
 
 namespace evalmpi::eval {
 namespace {
-
-double thread_cpu_seconds() {
-  std::timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 Json response_of(const engine::ScoreResult& score) {
   return task::loglikelihood_response(sum_of(score.logprobs), all_of(score.is_argmax));

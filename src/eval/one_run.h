@@ -34,16 +34,13 @@
 #include "progress.h"
 #include "publish.h"
 #include "replica.h"
+#include "time_spent.h"
 #include "verification.h"
 #include "work.h"
 
 namespace evalmpi::eval {
 
 using Clock = std::chrono::steady_clock;
-
-inline double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // What status.json says of a part; read by other threads.
 struct PartStatus {

@@ -12,6 +12,7 @@
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/tensor_table.h"
 #include "budget.h"
+#include "time_spent.h"
 #include "file_work.h"
 #include "task_work.h"
 
@@ -79,10 +80,6 @@ struct Totals {
   double prompts_seconds = 0;  // and their tokens
   double trie_seconds = 0;     // and chunks
 };
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 template <class Documents, class Requests, class Naive, class Distinct, class Planned, class Chunks>
 std::string task_line(const std::string& name, const Documents& documents, const Requests& requests, const Naive& naive,

@@ -1,20 +1,11 @@
 #include "record_keeper.h"
 
 #include <chrono>
-#include <ctime>
 #include <utility>
 
+#include "time_spent.h"
+
 namespace evalmpi::eval {
-
-namespace {
-
-double thread_cpu_seconds() {
-  std::timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-}  // namespace
 
 RecordKeeper::RecordKeeper(const job::WorkerClient& client, store::LogWriter& log, LoggingTime& time,
                            job::Watchdog* watchdog, std::function<void(std::exception_ptr)> on_failure)

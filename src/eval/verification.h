@@ -33,7 +33,6 @@ class Verification {
     int64_t not_comparable = 0;  // two numerics classes
   };
   Counts counts() const;
-  double fraction() const { return fraction_; }
 
  private:
   struct First {
