@@ -46,8 +46,14 @@ Json optional_json(const std::optional<T>& value) {
 }  // namespace
 
 Field text_field(std::string name, std::string metavar, std::string& value, std::string help, Affects affects) {
-  return {std::move(name), std::move(metavar), std::move(help), affects, false, false,
-          [&value](const std::string& text) { value = text; }, [&value] { return Json(value); }};
+  return {std::move(name),
+          std::move(metavar),
+          std::move(help),
+          affects,
+          false,
+          false,
+          [&value](const std::string& text) { value = text; },
+          [&value] { return Json(value); }};
 }
 
 Field path_field(std::string name, std::string metavar, std::string& value, std::string help, Affects affects) {
@@ -58,14 +64,26 @@ Field path_field(std::string name, std::string metavar, std::string& value, std:
 
 Field list_field(std::string name, std::string metavar, std::vector<std::string>& value, std::string help,
                  Affects affects) {
-  return {std::move(name), std::move(metavar), std::move(help), affects, false, true,
-          [&value](const std::string& text) { append_list(value, text); }, [&value] { return Json(value); }};
+  return {std::move(name),
+          std::move(metavar),
+          std::move(help),
+          affects,
+          false,
+          true,
+          [&value](const std::string& text) { append_list(value, text); },
+          [&value] { return Json(value); }};
 }
 
 Field path_list_field(std::string name, std::string metavar, std::vector<std::string>& value, std::string help,
                       Affects affects) {
-  return {std::move(name), std::move(metavar), std::move(help), affects, true, true,
-          [&value](const std::string& text) { value.push_back(text); }, [&value] { return Json(value); }};
+  return {std::move(name),
+          std::move(metavar),
+          std::move(help),
+          affects,
+          true,
+          true,
+          [&value](const std::string& text) { value.push_back(text); },
+          [&value] { return Json(value); }};
 }
 
 Field switch_field(std::string name, bool& value, std::string help, Affects affects) {
@@ -73,7 +91,8 @@ Field switch_field(std::string name, bool& value, std::string help, Affects affe
     if (text != "true" && text != "false") refuse(name, text, "true or false");
     value = text == "true";
   };
-  return {std::move(name), "", std::move(help), affects, false, false, std::move(set), [&value] { return Json(value); }};
+  return {std::move(name), "",    std::move(help), affects,
+          false,           false, std::move(set),  [&value] { return Json(value); }};
 }
 
 Field boolean_field(std::string name, std::optional<bool>& value, std::string help, Affects affects) {
@@ -86,29 +105,36 @@ Field boolean_field(std::string name, std::optional<bool>& value, std::string he
       refuse(name, text, "true or false");
     }
   };
-  Field field{std::move(name), "BOOL", std::move(help), affects, false, false, std::move(set), [&value] { return optional_json(value); }};
+  Field field{std::move(name), "BOOL", std::move(help), affects,
+              false,           false,  std::move(set),  [&value] { return optional_json(value); }};
   field.value_if_bare = "true";
   return field;
 }
 
 Field integer_field(std::string name, std::string metavar, int& value, int least, std::string help, Affects affects) {
   auto set = [name, &value, least](const std::string& text) { value = parse_integer(name, text, least); };
-  return {std::move(name), std::move(metavar), std::move(help), affects, false, false, std::move(set),
-          [&value] { return Json(value); }};
+  return {std::move(name), std::move(metavar),
+          std::move(help), affects,
+          false,           false,
+          std::move(set),  [&value] { return Json(value); }};
 }
 
 Field integer_field(std::string name, std::string metavar, std::optional<int>& value, int least, std::string help,
                     Affects affects) {
   auto set = [name, &value, least](const std::string& text) { value = parse_integer(name, text, least); };
-  return {std::move(name), std::move(metavar), std::move(help), affects, false, false, std::move(set),
-          [&value] { return optional_json(value); }};
+  return {std::move(name), std::move(metavar),
+          std::move(help), affects,
+          false,           false,
+          std::move(set),  [&value] { return optional_json(value); }};
 }
 
 Field number_field(std::string name, std::string metavar, std::optional<double>& value, std::string help,
                    Affects affects) {
   auto set = [name, &value](const std::string& text) { value = parse_number(name, text); };
-  return {std::move(name), std::move(metavar), std::move(help), affects, false, false, std::move(set),
-          [&value] { return optional_json(value); }};
+  return {std::move(name), std::move(metavar),
+          std::move(help), affects,
+          false,           false,
+          std::move(set),  [&value] { return optional_json(value); }};
 }
 
 Json to_json(const std::vector<Field>& fields) {

@@ -28,7 +28,8 @@ Json parse_json(std::string_view text, std::string_view where) {
   try {
     return Json::parse(text, limit_depth);
   } catch (const Json::parse_error& error) {
-    fail(ExitCode::kBadInput, "{}: not valid JSON at {}", where, line_and_column(text, error.byte > 0 ? error.byte - 1 : 0));
+    fail(ExitCode::kBadInput, "{}: not valid JSON at {}", where,
+         line_and_column(text, error.byte > 0 ? error.byte - 1 : 0));
   } catch (const Json::exception& error) {
     fail(ExitCode::kBadInput, "{}: not valid JSON: {}", where, error.what());
   }

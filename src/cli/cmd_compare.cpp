@@ -58,21 +58,24 @@ struct CompareOptions {
 };
 
 std::vector<Field> fields_of(CompareOptions& options) {
-  return {number_field("atol", "X", options.absolute, "Values a and b are equal when |a - b| <= X + rtol * |b|. Default 0.",
-                       Affects::kNumbers),
-          number_field("rtol", "X", options.relative, "See --atol. Default 0.", Affects::kNumbers),
-          path_field("prompts", "FILE", options.prompts,
-                     "Prompts for the models: a .txt file with one prompt a line, or .jsonl with texts, objects with \"prompt\" or "
-                     "\"text\", or lists of token ids. Texts are encoded by A's tokenizer. Default: 4 built-in sequences of 64 "
-                     "tokens.",
-                     Affects::kNumbers),
-          switch_field("weights", options.weights, "Compare the weights of two models. Default on.", Affects::kNumbers),
-          switch_field("outputs", options.outputs, "Compare what two models compute. Default on.", Affects::kNumbers),
-          integer_field("tp", "N", options.tp, 1, "Places that compute A. Default 1.", Affects::kLayout),
-          integer_field("vs-tp", "N", options.vs_tp, 1, "Places that compute B. Default: as --tp.", Affects::kLayout),
-          integer_field("show", "N", options.show, 0, "Tensors, positions and flipped documents that are listed. Default 10.",
-                        Affects::kOutput),
-          switch_field("json", options.json, "Print one JSON object instead of tables.", Affects::kOutput)};
+  return {
+      number_field("atol", "X", options.absolute, "Values a and b are equal when |a - b| <= X + rtol * |b|. Default 0.",
+                   Affects::kNumbers),
+      number_field("rtol", "X", options.relative, "See --atol. Default 0.", Affects::kNumbers),
+      path_field(
+          "prompts", "FILE", options.prompts,
+          "Prompts for the models: a .txt file with one prompt a line, or .jsonl with texts, objects with \"prompt\" "
+          "or "
+          "\"text\", or lists of token ids. Texts are encoded by A's tokenizer. Default: 4 built-in sequences of 64 "
+          "tokens.",
+          Affects::kNumbers),
+      switch_field("weights", options.weights, "Compare the weights of two models. Default on.", Affects::kNumbers),
+      switch_field("outputs", options.outputs, "Compare what two models compute. Default on.", Affects::kNumbers),
+      integer_field("tp", "N", options.tp, 1, "Places that compute A. Default 1.", Affects::kLayout),
+      integer_field("vs-tp", "N", options.vs_tp, 1, "Places that compute B. Default: as --tp.", Affects::kLayout),
+      integer_field("show", "N", options.show, 0,
+                    "Tensors, positions and flipped documents that are listed. Default 10.", Affects::kOutput),
+      switch_field("json", options.json, "Print one JSON object instead of tables.", Affects::kOutput)};
 }
 
 // Cells as aligned columns, the first one left, the others right.
@@ -136,7 +139,9 @@ void report_weights(const std::vector<model::TensorComparison>& all, const Compa
   size_t equal = 0, other_dtype = 0;
   for (const model::TensorComparison& tensor : all) {
     Json entry = {{"name", tensor.name},
-                  {"in", tensor.where == Where::kBoth ? "both" : tensor.where == Where::kOnlyInA ? "a" : "b"},
+                  {"in", tensor.where == Where::kBoth      ? "both"
+                         : tensor.where == Where::kOnlyInA ? "a"
+                                                           : "b"},
                   {"dtype_a", tensor.dtype_a},
                   {"dtype_b", tensor.dtype_b},
                   {"shape_a", tensor.shape_a},
@@ -154,8 +159,9 @@ void report_weights(const std::vector<model::TensorComparison>& all, const Compa
   }
   report.json["weights"] = std::move(tensors);
   report.differs = report.differs || equal != all.size();
-  report.text += fmt::format("weights: {} tensors, {} equal, {} of other values, {} without a counterpart; {} of another dtype\n",
-                             all.size(), equal, values.size(), unlike.size(), other_dtype);
+  report.text +=
+      fmt::format("weights: {} tensors, {} equal, {} of other values, {} without a counterpart; {} of another dtype\n",
+                  all.size(), equal, values.size(), unlike.size(), other_dtype);
   std::vector<std::vector<std::string>> rows;
   const auto shown = [&](const auto& list) { return std::min(list.size(), static_cast<size_t>(options.show)); };
   for (size_t i = 0; i < shown(unlike); ++i) {
@@ -188,13 +194,18 @@ void report_outputs(const model::OutputComparison& outputs, const CompareOptions
     json["max_kl"] = outputs.max_kl;
     json["argmax_flips"] = outputs.flips.size();
     json["flips"] = Json::array();
-    report.text += fmt::format("KL(A || B): mean {}, max {} nats; argmax differs at {} of {} positions\n",
-                               number(outputs.mean_kl), number(outputs.max_kl), outputs.flips.size(), outputs.positions);
+    report.text +=
+        fmt::format("KL(A || B): mean {}, max {} nats; argmax differs at {} of {} positions\n", number(outputs.mean_kl),
+                    number(outputs.max_kl), outputs.flips.size(), outputs.positions);
   }
   for (size_t i = 0; i < std::min(outputs.flips.size(), static_cast<size_t>(options.show)); ++i) {
     const model::ArgmaxFlip& flip = outputs.flips[i];
-    json["flips"].push_back({{"sequence", flip.sequence}, {"position", flip.position}, {"token_a", flip.token_a},
-                             {"token_b", flip.token_b}, {"margin_a", flip.margin_a}, {"margin_b", flip.margin_b}});
+    json["flips"].push_back({{"sequence", flip.sequence},
+                             {"position", flip.position},
+                             {"token_a", flip.token_a},
+                             {"token_b", flip.token_b},
+                             {"margin_a", flip.margin_a},
+                             {"margin_b", flip.margin_b}});
     report.text += fmt::format("  sequence {}, position {}: A {} (by {}), B {} (by {})\n", flip.sequence, flip.position,
                                flip.token_a, number(flip.margin_a), flip.token_b, number(flip.margin_b));
   }
@@ -211,12 +222,14 @@ std::string joined(const std::vector<int64_t>& ids, int most) {
 void report_unpaired(const eval::TaskComparison& task, const CompareOptions& options, Report& report) {
   const std::string name = task.task + ", " + task.filter;
   const auto list = [&](const char* what, const std::vector<int64_t>& ids) {
-    if (!ids.empty()) report.text += fmt::format("{}: {} documents {}:{}\n", name, ids.size(), what, joined(ids, options.show));
+    if (!ids.empty())
+      report.text += fmt::format("{}: {} documents {}:{}\n", name, ids.size(), what, joined(ids, options.show));
   };
   list("only in A", task.only_in_a);
   list("only in B", task.only_in_b);
   list("are others under the same id and not compared", task.other_documents);
-  if (task.other_prompts > 0) report.text += fmt::format("{}: {} of {} prompts differ\n", name, task.other_prompts, task.documents);
+  if (task.other_prompts > 0)
+    report.text += fmt::format("{}: {} of {} prompts differ\n", name, task.other_prompts, task.documents);
   if (task.other_answers > 0) {
     report.text += fmt::format("{}: {} of {} answers differ; largest difference of a log-likelihood {}\n", name,
                                task.other_answers, task.documents, number(task.max_loglikelihood_difference));
@@ -228,14 +241,15 @@ Json to_json(const eval::MetricComparison& metric, int show) {
   for (size_t i = 0; i < std::min(metric.flipped.size(), static_cast<size_t>(show)); ++i) {
     flipped.push_back({{"doc_id", metric.flipped[i].doc_id}, {"a", metric.flipped[i].a}, {"b", metric.flipped[i].b}});
   }
-  Json json = {{"metric", metric.metric},
-               {"documents", metric.documents},
-               {"a", metric.mean_a},
-               {"b", metric.mean_b},
-               {"difference", metric.difference()},
-               {"paired_standard_error", metric.paired_standard_error ? Json(*metric.paired_standard_error) : Json(nullptr)},
-               {"differing_documents", metric.flipped.size()},
-               {"flipped", flipped}};
+  Json json = {
+      {"metric", metric.metric},
+      {"documents", metric.documents},
+      {"a", metric.mean_a},
+      {"b", metric.mean_b},
+      {"difference", metric.difference()},
+      {"paired_standard_error", metric.paired_standard_error ? Json(*metric.paired_standard_error) : Json(nullptr)},
+      {"differing_documents", metric.flipped.size()},
+      {"flipped", flipped}};
   if (metric.is_binary) {
     json["only_a"] = metric.only_a;
     json["only_b"] = metric.only_b;
@@ -247,7 +261,9 @@ Json to_json(const eval::MetricComparison& metric, int show) {
 Report report_runs(const eval::RunComparison& runs, const CompareOptions& options) {
   Report report;
   report.differs = runs.differs();
-  report.json = {{"kind", "runs"}, {"tasks_only_in_a", runs.tasks_only_in_a}, {"tasks_only_in_b", runs.tasks_only_in_b},
+  report.json = {{"kind", "runs"},
+                 {"tasks_only_in_a", runs.tasks_only_in_a},
+                 {"tasks_only_in_b", runs.tasks_only_in_b},
                  {"tasks", Json::array()}};
   std::vector<std::vector<std::string>> rows = {
       {"task, filter", "metric", "n", "A", "B", "A-B", "paired stderr", "A>B", "B>A", "McNemar p"}};
@@ -295,15 +311,18 @@ struct Prompt {
 Prompt prompt_of(const Json& line, const std::string& where) {
   if (line.is_string()) return {line.get<std::string>(), {}};
   for (const char* key : {"prompt", "text"}) {
-    if (line.is_object() && line.contains(key) && line.at(key).is_string()) return {line.at(key).get<std::string>(), {}};
+    if (line.is_object() && line.contains(key) && line.at(key).is_string())
+      return {line.at(key).get<std::string>(), {}};
   }
   const Json& list = line.is_object() && line.contains("ids") ? line.at("ids") : line;
   Prompt prompt;
   if (!list.is_array() || list.empty()) {
-    fail(ExitCode::kBadInput, "{}: expected a text, an object with \"prompt\", \"text\" or \"ids\", or a list of token ids", where);
+    fail(ExitCode::kBadInput,
+         "{}: expected a text, an object with \"prompt\", \"text\" or \"ids\", or a list of token ids", where);
   }
   for (const Json& id : list) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() > 0x7fffffff) fail(ExitCode::kBadInput, "{}: no token id: {}", where, id.dump());
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > 0x7fffffff)
+      fail(ExitCode::kBadInput, "{}: no token id: {}", where, id.dump());
     prompt.ids.push_back(id.get<int32_t>());
   }
   return prompt;
@@ -343,7 +362,8 @@ std::vector<model::TokenSequence> sequences_of(const fs::path& a, const fs::path
     if (!tokenizer) {
       tokenizer = text::Tokenizer::load(a);
       if (fs::exists(b / "tokenizer.json") && text::Tokenizer::load(b).digest() != tokenizer->digest()) {
-        log::warning("{}: its tokenizer is not that of {}; both models get the ids of the latter", b.string(), a.string());
+        log::warning("{}: its tokenizer is not that of {}; both models get the ids of the latter", b.string(),
+                     a.string());
       }
     }
     sequences.push_back(tokenizer->encode(prompt.text, true));
@@ -376,7 +396,8 @@ Report compare(const std::string& a, const std::string& b, const CompareOptions&
   if (!is_model(a) && !is_model(b)) return report_runs(eval::compare_runs(a, b, options.tolerance()), options);
   for (const std::string& name : {a, b}) {
     if (!is_model(name) && !is_run(name)) {
-      fail(ExitCode::kMissingInput, "{}: neither a model (no config.json) nor a run with samples (no samples_*.jsonl)", name);
+      fail(ExitCode::kMissingInput, "{}: neither a model (no config.json) nor a run with samples (no samples_*.jsonl)",
+           name);
     }
   }
   fail(ExitCode::kUsage, "{} is a {}, {} a {}: compare two of a kind", a, is_model(a) ? "model" : "run", b,

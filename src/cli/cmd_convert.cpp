@@ -42,8 +42,8 @@ model::NameStyle names_of(const std::string& name) {
 }
 
 void print_report(const std::string& output, const model::ConvertReport& report) {
-  fmt::print("{}: {} tensors, {} bytes, {} of them in another dtype{}\n", output, report.tensors, report.bytes, report.converted,
-             report.merged > 0 ? fmt::format(", {} changed by the adapter", report.merged) : "");
+  fmt::print("{}: {} tensors, {} bytes, {} of them in another dtype{}\n", output, report.tensors, report.bytes,
+             report.converted, report.merged > 0 ? fmt::format(", {} changed by the adapter", report.merged) : "");
   for (const std::string& name : report.left_out) fmt::print("left out: {}\n", name);
   for (const std::string& file : report.files) fmt::print("wrote {}\n", file);
 }
@@ -53,18 +53,22 @@ void print_report(const std::string& output, const model::ConvertReport& report)
 ExitCode convert_command(const Invocation& invocation) {
   std::string dtype, shard_size = "5GB", names, adapter;
   std::vector<Field> fields = {
-      text_field("dtype", "T", dtype, "float32, bfloat16 or float16. Default: every tensor keeps its own.", Affects::kNumbers),
-      text_field("max-shard-size", "SIZE", shard_size,
-                 "Bytes of tensors in one file at most: a number with KB, MB, GB or TB (powers of 1000). A larger tensor is a "
-                 "file of its own. Default 5GB.",
-                 Affects::kOutput),
+      text_field("dtype", "T", dtype, "float32, bfloat16 or float16. Default: every tensor keeps its own.",
+                 Affects::kNumbers),
+      text_field(
+          "max-shard-size", "SIZE", shard_size,
+          "Bytes of tensors in one file at most: a number with KB, MB, GB or TB (powers of 1000). A larger tensor is a "
+          "file of its own. Default 5GB.",
+          Affects::kOutput),
       text_field("names", "STYLE", names,
-                 "full: names as AutoModelForCausalLM saves them (transformer.h.0...). bare: as the bare AutoModel does (h.0...), "
+                 "full: names as AutoModelForCausalLM saves them (transformer.h.0...). bare: as the bare AutoModel "
+                 "does (h.0...), "
                  "for models whose head is tied to the embedding. Default: as they are.",
                  Affects::kOutput),
-      text_field("adapter", "DIR", adapter,
-                 "LoRA adapter to merge into the weights: a folder as PEFT saves it, or the id of one in the hub cache.",
-                 Affects::kNumbers)};
+      text_field(
+          "adapter", "DIR", adapter,
+          "LoRA adapter to merge into the weights: a folder as PEFT saves it, or the id of one in the hub cache.",
+          Affects::kNumbers)};
   const auto folders = read_folders("convert", invocation.arguments, kHelp, {"IN", "OUT"}, fields);
   if (!folders) return ExitCode::kComplete;
   model::ConvertOptions options;

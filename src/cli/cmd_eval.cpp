@@ -51,7 +51,8 @@ void take_as_one(Values& values) {
 }
 
 // Options of eval and plan, from argv and the job file; nullopt when help was printed.
-std::optional<eval::JobOptions> read_options(const std::vector<std::string>& arguments, const char* help, std::string* job_name) {
+std::optional<eval::JobOptions> read_options(const std::vector<std::string>& arguments, const char* help,
+                                             std::string* job_name) {
   eval::JobOptions options;
   std::vector<Field> fields = eval::fields(options);
   std::vector<Field> accepted = fields;
@@ -65,7 +66,8 @@ std::optional<eval::JobOptions> read_options(const std::vector<std::string>& arg
   std::vector<std::string> notes;
   say_in_own_words(command_line.values, command_line.positionals, notes);
   if (command_line.positionals.size() > 1) {
-    fail(ExitCode::kUsage, "more than one job file: {} and {}", command_line.positionals[0], command_line.positionals[1]);
+    fail(ExitCode::kUsage, "more than one job file: {} and {}", command_line.positionals[0],
+         command_line.positionals[1]);
   }
   Values job;
   if (!command_line.positionals.empty()) {
@@ -103,13 +105,15 @@ fs::path demo_job() {
   if (!error && fs::exists(installed)) return installed.lexically_normal();
   const fs::path in_source = fs::path(EVALMPI_SOURCE_DIR) / "jobs" / "demo.yaml";
   if (fs::exists(in_source)) return in_source;
-  fail(ExitCode::kMissingInput, "the demo's job file is neither at {} nor at {}; say `evalmpi eval --help` for your own",
+  fail(ExitCode::kMissingInput,
+       "the demo's job file is neither at {} nor at {}; say `evalmpi eval --help` for your own",
        installed.lexically_normal().string(), in_source.string());
 }
 
 // Options that name tasks or a model are a whole command, as the harness has it; others change the demo.
 bool says_what_to_evaluate(const std::vector<std::string>& arguments) {
-  constexpr const char* kNames[] = {"--tasks", "-t", "--model", "-M", "--models", "--model-args", "--model_args", "-a", "--config", "-C"};
+  constexpr const char* kNames[] = {"--tasks",      "-t",           "--model", "-M",       "--models",
+                                    "--model-args", "--model_args", "-a",      "--config", "-C"};
   return std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
     const std::string name = argument.substr(0, argument.find('='));
     return std::any_of(std::begin(kNames), std::end(kNames), [&](const char* known) { return name == known; });

@@ -75,7 +75,8 @@ ExitCode watch(const std::string& directory, bool as_json) {
     } else {
       Json changes = run.status;
       changes.erase("time");
-      const std::string line = as_json ? changes.dump(-1, ' ', false, Json::error_handler_t::replace) : eval::summary_line(run);
+      const std::string line =
+          as_json ? changes.dump(-1, ' ', false, Json::error_handler_t::replace) : eval::summary_line(run);
       if (line != last) {
         fmt::print("{}\n", as_json ? eval::to_json(run).dump(-1, ' ', false, Json::error_handler_t::replace) : line);
       }
@@ -92,8 +93,10 @@ ExitCode watch(const std::string& directory, bool as_json) {
 ExitCode status_command(const Invocation& invocation) {
   bool watches = false, as_json = false;
   std::vector<Field> fields = {
-      switch_field("watch", watches, "Go on until the run has ended; the exit code is then the run's.", Affects::kOutput),
-      switch_field("json", as_json, "Print status.json with state and age; with --watch a line at each change.", Affects::kOutput)};
+      switch_field("watch", watches, "Go on until the run has ended; the exit code is then the run's.",
+                   Affects::kOutput),
+      switch_field("json", as_json, "Print status.json with state and age; with --watch a line at each change.",
+                   Affects::kOutput)};
   const auto folders = read_folders("status", invocation.arguments, kHelp, {"DIR"}, fields);
   if (!folders) return ExitCode::kComplete;
   const std::string& directory = folders->front();

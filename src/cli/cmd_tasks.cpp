@@ -94,7 +94,8 @@ ExitCode validate_command(const Invocation& invocation) {
   TasksOptions options;
   std::vector<std::string> names;
   std::vector<Field> fields = fields_of(options);
-  fields.push_back(list_field("tasks", "NAME,..", names, "validate: the tasks, groups or tags to check.", Affects::kNumbers));
+  fields.push_back(
+      list_field("tasks", "NAME,..", names, "validate: the tasks, groups or tags to check.", Affects::kNumbers));
   fields.back().letter = 't';
   const CommandLine command_line = parse_command_line(invocation.arguments, fields);
   if (command_line.wants_help) {

@@ -13,11 +13,31 @@ namespace evalmpi::cli {
 namespace {
 
 constexpr const char* kLocalModels[] = {"hf", "hf-auto", "huggingface", "vllm", "sglang"};
-constexpr const char* kOtherModels[] = {"anthropic-chat", "anthropic-completions", "dummy", "gguf", "ggml", "hf-audiolm-qwen",
-                                        "hf-mistral3", "hf-multimodal", "ipex", "local-chat-completions", "local-completions",
-                                        "mamba_ssm", "megatron_lm", "nemo_lm", "neuronx", "openai-chat-completions",
-                                        "openai-completions", "openvino", "optimum-intel", "sparseml", "steered",
-                                        "textsynth", "vllm-vlm", "watsonx_llm", "winml"};
+constexpr const char* kOtherModels[] = {"anthropic-chat",
+                                        "anthropic-completions",
+                                        "dummy",
+                                        "gguf",
+                                        "ggml",
+                                        "hf-audiolm-qwen",
+                                        "hf-mistral3",
+                                        "hf-multimodal",
+                                        "ipex",
+                                        "local-chat-completions",
+                                        "local-completions",
+                                        "mamba_ssm",
+                                        "megatron_lm",
+                                        "nemo_lm",
+                                        "neuronx",
+                                        "openai-chat-completions",
+                                        "openai-completions",
+                                        "openvino",
+                                        "optimum-intel",
+                                        "sparseml",
+                                        "steered",
+                                        "textsynth",
+                                        "vllm-vlm",
+                                        "watsonx_llm",
+                                        "winml"};
 
 enum class Meaning {
   kOption,   // is evalmpi's option `word`
@@ -104,21 +124,30 @@ struct HarnessOption {
 
 constexpr HarnessOption kHarnessOptions[] = {
     {"model-args", 'a', "K=V,..", "", true, nullptr,
-     "With --model hf or vllm: pretrained=DIR,dtype=..,peft=..,add_bos_token=.., as comma list, words or one JSON object."},
+     "With --model hf or vllm: pretrained=DIR,dtype=..,peft=..,add_bos_token=.., as comma list, words or one JSON "
+     "object."},
     {"config", 'C', "FILE", "", false, nullptr, "A job file; also one that was written for lm_eval."},
     {"output-path", 0, "DIR", "", false, nullptr, "The same as --output."},
     {"max-batch-size", 0, "N", "", false, kBatches, "Accepted and not needed, as --batch-size."},
-    {"use-cache", 'c', "PATH", "", false, "every finished chunk is kept: a second start with the same --output computes only what is missing",
+    {"use-cache", 'c', "PATH", "", false,
+     "every finished chunk is kept: a second start with the same --output computes only what is missing",
      "Accepted and not needed: a second start with the same --output computes only what is missing."},
-    {"cache-requests", 0, "MODE", "true", false, "prompts are made faster than a cache of them is read", "Accepted and not needed."},
-    {"check-integrity", 0, "BOOL", "true", false, "`evalmpi tasks validate` checks task files", "Accepted and not needed."},
-    {"trust-remote-code", 0, "BOOL", "true", false, kNoRemoteCode, "Accepted and not heeded: no code of a model or dataset is run."},
-    {"confirm-run-unsafe-code", 0, "BOOL", "true", false, "no code that a model writes is run", "Accepted and not heeded."},
+    {"cache-requests", 0, "MODE", "true", false, "prompts are made faster than a cache of them is read",
+     "Accepted and not needed."},
+    {"check-integrity", 0, "BOOL", "true", false, "`evalmpi tasks validate` checks task files",
+     "Accepted and not needed."},
+    {"trust-remote-code", 0, "BOOL", "true", false, kNoRemoteCode,
+     "Accepted and not heeded: no code of a model or dataset is run."},
+    {"confirm-run-unsafe-code", 0, "BOOL", "true", false, "no code that a model writes is run",
+     "Accepted and not heeded."},
     {"verbosity", 'v', "LEVEL", "", false, "--quiet and --timings say how much is printed", "Accepted and not heeded."},
-    {"wandb-args", 0, "K=V,..", "", true, "nothing is uploaded: results_*.json is what such tools read", "Accepted and not heeded: nothing is uploaded."},
+    {"wandb-args", 0, "K=V,..", "", true, "nothing is uploaded: results_*.json is what such tools read",
+     "Accepted and not heeded: nothing is uploaded."},
     {"wandb-config-args", 0, "K=V,..", "", true, "nothing is uploaded", "Accepted and not heeded."},
-    {"trackio-args", 0, "K=V,..", "", true, "nothing is uploaded: results_*.json is what such tools read", "Accepted and not heeded."},
-    {"hf-hub-log-args", 0, "K=V,..", "", true, "nothing is uploaded: results_*.json is what such tools read", "Accepted and not heeded."},
+    {"trackio-args", 0, "K=V,..", "", true, "nothing is uploaded: results_*.json is what such tools read",
+     "Accepted and not heeded."},
+    {"hf-hub-log-args", 0, "K=V,..", "", true, "nothing is uploaded: results_*.json is what such tools read",
+     "Accepted and not heeded."},
 };
 
 template <size_t N>
@@ -153,7 +182,8 @@ void heed_model_argument(const std::string& name, const Json& value, Values& val
   if (known == std::end(kModelArguments)) fail_unknown(name);
   const bool is_off = value.is_null() || value == false || value == "None" || value == "";
   if (known->meaning == Meaning::kRefused) {
-    if (!is_off && !(name == "revision" && value == "main")) fail(ExitCode::kUsage, "--model_args {}: {}", name, known->word);
+    if (!is_off && !(name == "revision" && value == "main"))
+      fail(ExitCode::kUsage, "--model_args {}: {}", name, known->word);
   } else if (known->meaning == Meaning::kNothing) {
     if (!is_off) notes.push_back(fmt::format("--model_args {} is not needed: {}", name, known->word));
   } else if (!value.is_null() && value != "None") {
@@ -176,7 +206,9 @@ void heed_model(Values& values, std::vector<std::string>& notes) {
   const std::string name = model == values.end() || model->second.empty() ? "" : model->second.back();
   const bool is_path = !name.empty() && std::filesystem::exists(name);
   if (is_among(kOtherModels, name) && !is_path) {
-    fail(ExitCode::kUsage, "--model {}: evalmpi runs models itself; say --model FOLDER, or --model hf --model_args pretrained=FOLDER", name);
+    fail(ExitCode::kUsage,
+         "--model {}: evalmpi runs models itself; say --model FOLDER, or --model hf --model_args pretrained=FOLDER",
+         name);
   }
   if (is_among(kLocalModels, name) && !is_path) {
     if (!arguments.contains("pretrained")) {
@@ -197,7 +229,13 @@ std::string output_folder(const std::string& path) {
 std::vector<Field> harness_fields() {
   std::vector<Field> fields;
   for (const HarnessOption& option : kHarnessOptions) {
-    Field field{option.name, option.metavar, option.help, Affects::kHarness, false, option.takes_more, [](const std::string&) {},
+    Field field{option.name,
+                option.metavar,
+                option.help,
+                Affects::kHarness,
+                false,
+                option.takes_more,
+                [](const std::string&) {},
                 [] { return Json(); }};
     field.letter = option.letter;
     field.takes_more = option.takes_more;
@@ -215,7 +253,8 @@ void say_in_own_words(Values& values, std::vector<std::string>& positionals, std
   for (const HarnessOption& option : kHarnessOptions) {
     if (option.why_not_needed == nullptr) continue;
     const auto value = take(values, option.name);
-    if (value && *value != "false") notes.push_back(fmt::format("--{} is not needed: {}", option.name, option.why_not_needed));
+    if (value && *value != "false")
+      notes.push_back(fmt::format("--{} is not needed: {}", option.name, option.why_not_needed));
   }
   heed_model(values, notes);
 }

@@ -26,7 +26,8 @@ constexpr Command kCommands[] = {
     {"logprobs", "score the texts of a file: log-likelihoods, perplexity", evalmpi::cli::logprobs_command},
     {"fetch", "download a model and the datasets of tasks from the Hugging Face hub", evalmpi::cli::fetch_command},
     {"plan", "show what eval would do: mesh, shards, memory, tokens, chunks", evalmpi::cli::plan_command},
-    {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can", evalmpi::cli::inspect_command},
+    {"inspect", "show what a model is, what it takes to run it, and whether evalmpi can",
+     evalmpi::cli::inspect_command},
     {"convert", "write a model anew: dtype, file sizes, names", evalmpi::cli::convert_command},
     {"compare", "show where two models or two runs differ", evalmpi::cli::compare_command},
     {"report", "show a run's table again, or make its files anew from its logs", evalmpi::cli::report_command},
@@ -45,7 +46,8 @@ void print_help() {
   for (const Command& command : kCommands) fmt::print("  {:<8} {}\n", command.name, command.summary);
   fmt::print(
       "\nexit codes: 0 complete and verified, 2 usage, 65 bad input, 66 input missing, 69 device or API unavailable,\n"
-      "70 internal, 73 cannot write output or output in use, 74 I/O error or disk full, 75 stopped early and saved (run\n"
+      "70 internal, 73 cannot write output or output in use, 74 I/O error or disk full, 75 stopped early and saved "
+      "(run\n"
       "again), 78 not the run to be resumed; compare alone: 1 they differ\n");
 }
 
@@ -69,7 +71,8 @@ ExitCode dispatch(Invocation invocation) {
     return command.run(invocation);
   }
   const auto nearest = evalmpi::nearest_name(first, names);
-  evalmpi::fail(ExitCode::kUsage, "unknown command {}{}", first, nearest ? "; did you mean " + *nearest + "?" : "; see evalmpi --help");
+  evalmpi::fail(ExitCode::kUsage, "unknown command {}{}", first,
+                nearest ? "; did you mean " + *nearest + "?" : "; see evalmpi --help");
 }
 
 }  // namespace
@@ -84,6 +87,7 @@ int main(int argc, char** argv) {
     failure = evalmpi::comm::current_failure();
   }
   // Only what fails before the ranks know each other gets here; one of them speaks.
-  if (evalmpi::comm::speaks_before_init(evalmpi::comm::process_environment())) evalmpi::log::error("{}", failure.message);
+  if (evalmpi::comm::speaks_before_init(evalmpi::comm::process_environment()))
+    evalmpi::log::error("{}", failure.message);
   return static_cast<int>(failure.code);
 }

@@ -33,7 +33,8 @@ std::string with_full_name(const std::string& argument, const std::vector<Field>
     return with_dashes(argument.substr(0, end)) + argument.substr(end);
   }
   if (argument.size() != 2 || argument.front() != '-') return argument;
-  const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.letter == argument[1]; });
+  const auto found =
+      std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.letter == argument[1]; });
   return found == fields.end() ? argument : "--" + found->name;
 }
 
@@ -41,10 +42,12 @@ std::string with_full_name(const std::string& argument, const std::vector<Field>
 bool is_word(const std::vector<std::string>& arguments, size_t i) {
   if (i >= arguments.size()) return false;
   const std::string& argument = arguments[i];
-  return argument.size() < 2 || argument.front() != '-' || std::isdigit(static_cast<unsigned char>(argument[1])) || argument[1] == '.';
+  return argument.size() < 2 || argument.front() != '-' || std::isdigit(static_cast<unsigned char>(argument[1])) ||
+         argument[1] == '.';
 }
 
-// Every option with its value as one argument, --name=value. FAILS: kUsage for an option without the value that it needs.
+// Every option with its value as one argument, --name=value. FAILS: kUsage for an option without the value that it
+// needs.
 std::vector<std::string> joined(const std::vector<std::string>& arguments, const std::vector<Field>& fields) {
   std::vector<std::string> result;
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -197,8 +200,9 @@ void apply(const Values& job, const Values& command_line, std::vector<Field>& fi
   }
 }
 
-std::optional<std::vector<std::string>> read_folders(const std::string& command, const std::vector<std::string>& arguments,
-                                                     const char* usage, const std::vector<std::string>& names,
+std::optional<std::vector<std::string>> read_folders(const std::string& command,
+                                                     const std::vector<std::string>& arguments, const char* usage,
+                                                     const std::vector<std::string>& names,
                                                      std::vector<Field>& fields) {
   const CommandLine command_line = parse_command_line(arguments, fields);
   // Under a launcher all ranks would come to the same words.
@@ -218,9 +222,10 @@ std::optional<std::vector<std::string>> read_folders(const std::string& command,
 std::string describe(const std::vector<Field>& fields) {
   constexpr size_t kIndent = 28;
   constexpr size_t kWidth = 100;
-  const std::pair<Affects, const char*> groups[] = {
-      {Affects::kNumbers, "What is computed"}, {Affects::kLayout, "Where (never changes what is finished)"}, {Affects::kOutput, "Output"},
-      {Affects::kHarness, "As lm_eval spells it"}};
+  const std::pair<Affects, const char*> groups[] = {{Affects::kNumbers, "What is computed"},
+                                                    {Affects::kLayout, "Where (never changes what is finished)"},
+                                                    {Affects::kOutput, "Output"},
+                                                    {Affects::kHarness, "As lm_eval spells it"}};
   std::string text;
   for (const auto& group : groups) {
     const auto& [affects, title] = group;

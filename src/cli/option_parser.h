@@ -26,9 +26,9 @@ struct CommandLine {
 // FAILS: kUsage naming an unknown option and the nearest one, or an option without its value.
 CommandLine parse_command_line(const std::vector<std::string>& arguments, const std::vector<Field>& fields);
 
-// A job file: a YAML mapping from option names to values, lists and true/false. Relative paths are relative to its folder.
-// FAILS: kMissingInput; kUsage naming file and line for what is no mapping, unknown options (with the nearest) and nested
-// values.
+// A job file: a YAML mapping from option names to values, lists and true/false. Relative paths are relative to its
+// folder. FAILS: kMissingInput; kUsage naming file and line for what is no mapping, unknown options (with the nearest)
+// and nested values.
 Values read_job_file(const std::filesystem::path& file, const std::vector<Field>& fields);
 
 // Sets the fields: the command line's values before the job file's. FAILS: kUsage as Field::set.
@@ -37,9 +37,9 @@ void apply(const Values& job, const Values& command_line, std::vector<Field>& fi
 // For a command that takes so many folders as `names` ("IN", "OUT") has: theirs, after `fields` are set. nullopt when
 // nothing is left to do: help was printed (usage, then options), or another process of the launcher does the work.
 // FAILS: kUsage as the two above, and for another number of folders.
-std::optional<std::vector<std::string>> read_folders(const std::string& command, const std::vector<std::string>& arguments,
-                                                     const char* usage, const std::vector<std::string>& names,
-                                                     std::vector<Field>& fields);
+std::optional<std::vector<std::string>> read_folders(const std::string& command,
+                                                     const std::vector<std::string>& arguments, const char* usage,
+                                                     const std::vector<std::string>& names, std::vector<Field>& fields);
 
 // The options for --help, wrapped to 100 columns, in groups by what they affect.
 std::string describe(const std::vector<Field>& fields);

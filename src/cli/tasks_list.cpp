@@ -187,7 +187,7 @@ ExitCode validate_tasks(const std::vector<std::string>& names, const TasksOption
     const fs::path place = fs::absolute(name).lexically_normal();
     const bool is_folder = fs::is_directory(place);
     has_folder = has_folder || is_folder;
-    std::vector<task::TaskSupport> found = is_folder            ? task::survey(index)
+    std::vector<task::TaskSupport> found = is_folder           ? task::survey(index)
                                            : fs::exists(place) ? task::examine_file(index, place)
                                                                : examine_name(index, name);
     std::erase_if(found, [&](const task::TaskSupport& task) { return is_folder && !is_below(task.file, place); });

@@ -4,8 +4,8 @@
 
 #include <exception>
 #include <new>
-#include <system_error>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <vector>
 
 #include "evalmpi/device/cpu.h"
@@ -39,7 +39,8 @@ Failure current_failure() noexcept {
     return {ExitCode::kUnavailable, "out of memory", false};
   } catch (const std::system_error& error) {
     if (error.code() != std::errc::resource_unavailable_try_again) return {ExitCode::kInternal, error.what(), false};
-    return {ExitCode::kUnavailable, "no thread can be started: is the memory or the number of threads limited (ulimit -v, -u)?", false};
+    return {ExitCode::kUnavailable,
+            "no thread can be started: is the memory or the number of threads limited (ulimit -v, -u)?", false};
   } catch (const std::exception& error) {
     return {ExitCode::kInternal, error.what(), false};
   } catch (...) {

@@ -6,8 +6,8 @@
 
 #include "csv_number.h"
 #include "evalmpi/base/error.h"
-#include "evalmpi/data/readers.h"
 #include "evalmpi/data/file_text.h"
+#include "evalmpi/data/readers.h"
 
 namespace evalmpi::data {
 namespace {

@@ -2,8 +2,8 @@
 
 #include "conform.h"
 #include "evalmpi/base/error.h"
-#include "evalmpi/data/readers.h"
 #include "evalmpi/data/file_text.h"
+#include "evalmpi/data/readers.h"
 
 namespace evalmpi::data {
 namespace {

@@ -1,8 +1,8 @@
 #include <algorithm>
 
 #include "evalmpi/base/error.h"
-#include "evalmpi/data/readers.h"
 #include "evalmpi/data/file_text.h"
+#include "evalmpi/data/readers.h"
 
 namespace evalmpi::data {
 namespace {

@@ -31,7 +31,9 @@ void put(ByteWriter& out, const GenerateChunk& chunk) {
   out.put(static_cast<uint32_t>(chunk.requests.size()));
   std::span<const int32_t> before = chunk.trunk;
   for (const GenerateRequest& request : chunk.requests) {
-    const auto shared = std::mismatch(before.begin(), before.end(), request.prompt.begin(), request.prompt.end()).first - before.begin();
+    const auto shared =
+        std::mismatch(before.begin(), before.end(), request.prompt.begin(), request.prompt.end()).first -
+        before.begin();
     out.put(request.key).put(request.max_new_tokens).put(static_cast<uint32_t>(shared));
     out.put_array(std::span<const int32_t>(request.prompt).subspan(static_cast<size_t>(shared)));
     before = request.prompt;
@@ -169,7 +171,8 @@ ChunkRecord decode_record(std::string_view bytes) {
     generation.key = in.get_hash();
     generation.tokens = in.get_array<int32_t>();
     const auto finish = in.get<uint8_t>();
-    if (finish > static_cast<uint8_t>(FinishReason::kLength)) fail(ExitCode::kBadInput, "record: no such end of a generation: {}", finish);
+    if (finish > static_cast<uint8_t>(FinishReason::kLength))
+      fail(ExitCode::kBadInput, "record: no such end of a generation: {}", finish);
     generation.finish = static_cast<FinishReason>(finish);
     generation.timing.first_token_seconds = in.get<float>();
     generation.timing.mean_gap_seconds = in.get<float>();

@@ -17,7 +17,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Forward = std::function<at::Tensor(const model::Segment&)>;
 
-float seconds_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<float>(to - from).count(); }
+float seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<float>(to - from).count();
+}
 
 bool is_end(const GenerationSettings& settings, int32_t token) {
   return std::find(settings.eos_ids.begin(), settings.eos_ids.end(), token) != settings.eos_ids.end();
@@ -27,19 +29,21 @@ bool is_end(const GenerationSettings& settings, int32_t token) {
 // trunk of its own costs a call of the model.
 constexpr size_t kWorthSharing = 256;
 
-// The chunk's trunk, or what all its prompts begin with where that is much longer. One token of each prompt stays its own:
-// its row gives the first new token.
+// The chunk's trunk, or what all its prompts begin with where that is much longer. One token of each prompt stays its
+// own: its row gives the first new token.
 std::span<const int32_t> common_trunk(const GenerateChunk& chunk) {
   if (chunk.requests.size() < 2) return chunk.trunk;
   std::span<const int32_t> common(chunk.requests.front().prompt);
   for (const GenerateRequest& request : chunk.requests) {
-    const auto end = std::mismatch(common.begin(), common.end(), request.prompt.begin(), request.prompt.end() - 1).first;
+    const auto end =
+        std::mismatch(common.begin(), common.end(), request.prompt.begin(), request.prompt.end() - 1).first;
     common = common.first(static_cast<size_t>(end - common.begin()));
   }
   return common.size() >= chunk.trunk.size() + kWorthSharing ? common : std::span(chunk.trunk);
 }
 
-// What the model says of the token after a sequence: all logits where the settings look at them, else the most probable.
+// What the model says of the token after a sequence: all logits where the settings look at them, else the most
+// probable.
 struct NextToken {
   std::vector<float> logits_V;
   int32_t argmax = -1;
@@ -64,8 +68,16 @@ class Generations {
   Generations(const GenerateChunk& chunk, const StopCriterion& stop, const model::Transformer& transformer,
               comm::Communicator& tp, ops::KeyValueStore& store, Forward forward, int64_t token_budget,
               std::span<const int32_t> trunk, ChunkRecord& record)
-      : chunk_(chunk), make_stop_(stop), transformer_(transformer), tp_(tp), store_(store), forward_(std::move(forward)),
-        token_budget_(token_budget), record_(record), trunk_(trunk), slots_(std::min<size_t>(chunk.slots, chunk.requests.size())) {
+      : chunk_(chunk),
+        make_stop_(stop),
+        transformer_(transformer),
+        tp_(tp),
+        store_(store),
+        forward_(std::move(forward)),
+        token_budget_(token_budget),
+        record_(record),
+        trunk_(trunk),
+        slots_(std::min<size_t>(chunk.slots, chunk.requests.size())) {
     record_.generations.resize(chunk.requests.size());
   }
 
@@ -86,7 +98,8 @@ class Generations {
   }
 
   bool next_is_twin() const {
-    return next_ > 0 && next_ < chunk_.requests.size() && chunk_.requests[next_].prompt == chunk_.requests[next_ - 1].prompt;
+    return next_ > 0 && next_ < chunk_.requests.size() &&
+           chunk_.requests[next_].prompt == chunk_.requests[next_ - 1].prompt;
   }
 
   void fill_slots() {
@@ -97,7 +110,8 @@ class Generations {
       if (is_twin && !twin_) return;  // they come with this step
       const std::span<const int32_t> before = next_ == 0 ? trunk_ : std::span(chunk_.requests[next_ - 1].prompt);
       const auto shared = static_cast<size_t>(
-          std::mismatch(before.begin(), before.end(), request.prompt.begin(), request.prompt.end()).first - before.begin());
+          std::mismatch(before.begin(), before.end(), request.prompt.begin(), request.prompt.end()).first -
+          before.begin());
       const size_t held = is_twin ? shared : std::min(shared, request.prompt.size() - 1);
       const auto now = Clock::now();
       slots_[slot].emplace(Running{next_, request.prompt, held, last_path_, make_stop_(chunk_.settings, request),
@@ -199,9 +213,9 @@ class Generations {
   ChunkRecord& record_;
   std::span<const int32_t> trunk_;  // what path 0 holds
   std::vector<std::optional<Running>> slots_;
-  size_t next_ = 0;         // request that gets the next free slot
-  int32_t last_path_ = 0;   // holds the prompt of the request before it (the trunk, before the first)
-  std::optional<NextToken> twin_;   // after that prompt, kept when the next one is equal
+  size_t next_ = 0;                // request that gets the next free slot
+  int32_t last_path_ = 0;          // holds the prompt of the request before it (the trunk, before the first)
+  std::optional<NextToken> twin_;  // after that prompt, kept when the next one is equal
   std::vector<int32_t> fresh_;
 };
 
@@ -212,7 +226,8 @@ void Lane::run_generations(const GenerateChunk& chunk, const StopCriterion& stop
   int64_t longest = 0;
   for (const GenerateRequest& request : chunk.requests) {
     for (const int32_t id : request.prompt) {
-      if (id < 0 || id >= vocabulary) fail(ExitCode::kBadInput, "token id {} is outside the vocabulary of {}", id, vocabulary);
+      if (id < 0 || id >= vocabulary)
+        fail(ExitCode::kBadInput, "token id {} is outside the vocabulary of {}", id, vocabulary);
     }
     longest = std::max(longest, static_cast<int64_t>(request.prompt.size()) + request.max_new_tokens);
   }
@@ -220,8 +235,9 @@ void Lane::run_generations(const GenerateChunk& chunk, const StopCriterion& stop
   const std::span<const int32_t> trunk = common_trunk(chunk);
   record.computed_tokens = hold_trunk(trunk, paths, longest);
   store_.share(static_cast<int64_t>(trunk.size()));
-  Generations(chunk, stop, *transformer_, tp_, store_, [this](const model::Segment& segment) { return forward(segment); },
-              token_budget_, trunk, record)
+  Generations(
+      chunk, stop, *transformer_, tp_, store_, [this](const model::Segment& segment) { return forward(segment); },
+      token_budget_, trunk, record)
       .run();
 }
 

@@ -13,8 +13,8 @@ namespace {
 void check_ids(std::span<const int32_t> ids, int64_t vocabulary) {
   for (const int32_t id : ids) {
     if (id < 0 || id >= vocabulary) {
-      fail(ExitCode::kBadInput, "token id {} is outside the model's vocabulary of {}: the tokenizer is not this model's",
-           id, vocabulary);
+      fail(ExitCode::kBadInput,
+           "token id {} is outside the model's vocabulary of {}: the tokenizer is not this model's", id, vocabulary);
     }
   }
 }
@@ -49,9 +49,8 @@ struct Targets {
         }
       }
     }
-    std::sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) {
-      return std::pair(a.row, a.token) < std::pair(b.row, b.token);
-    });
+    std::sort(wanted.begin(), wanted.end(),
+              [](const Wanted& a, const Wanted& b) { return std::pair(a.row, a.token) < std::pair(b.row, b.token); });
     for (const Wanted& want : wanted) {
       if (row.empty() || row.back() != want.row || token.back() != want.token) {
         row.push_back(want.row);
@@ -179,7 +178,8 @@ void Lane::run_scores(const ScoreChunk& chunk, ChunkRecord& record) {
   });
   std::vector<int32_t> end_position(chunk.parent.size());
   for (size_t node = 0; node < chunk.parent.size(); ++node) {
-    const int32_t start = chunk.parent[node] < 0 ? static_cast<int32_t>(chunk.trunk.size()) : end_position[chunk.parent[node]];
+    const int32_t start =
+        chunk.parent[node] < 0 ? static_cast<int32_t>(chunk.trunk.size()) : end_position[chunk.parent[node]];
     const int32_t length = chunk.token_begin[node + 1] - chunk.token_begin[node];
     rows.add(0, start, std::span(chunk.tokens).subspan(chunk.token_begin[node], length));
     end_position[node] = start + length;

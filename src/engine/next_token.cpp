@@ -48,7 +48,8 @@ double total_weight(const std::vector<Candidate>& candidates) {
 
 // Drops the least probable as long as their sum is at most 1 - top_p; the most probable one stays.
 void keep_top_p(std::vector<Candidate>& candidates, float top_p) {
-  const double removable = static_cast<double>(static_cast<float>(1.0 - static_cast<double>(top_p))) * total_weight(candidates);
+  const double removable =
+      static_cast<double>(static_cast<float>(1.0 - static_cast<double>(top_p))) * total_weight(candidates);
   // What is below the average of all that may fall together falls without sorting.
   const double surely = removable / static_cast<double>(candidates.size());
   std::vector<Candidate> uncertain;
@@ -64,9 +65,8 @@ void keep_top_p(std::vector<Candidate>& candidates, float top_p) {
     uncertain = candidates;
     removed = 0;
   }
-  std::sort(uncertain.begin(), uncertain.end(), [](const Candidate& a, const Candidate& b) {
-    return std::pair(a.logit, a.id) < std::pair(b.logit, b.id);
-  });
+  std::sort(uncertain.begin(), uncertain.end(),
+            [](const Candidate& a, const Candidate& b) { return std::pair(a.logit, a.id) < std::pair(b.logit, b.id); });
   size_t first_kept = 0;
   while (first_kept + 1 < uncertain.size() && removed + uncertain[first_kept].weight <= removable) {
     removed += uncertain[first_kept++].weight;
@@ -117,12 +117,15 @@ Distribution sampling_distribution(std::span<const float> logits_V, const Genera
   float largest = kForbidden;
   for (const Candidate& candidate : candidates) largest = std::max(largest, candidate.logit);
   if (!std::isfinite(largest)) {
-    fail(ExitCode::kBadInput, "no token can be drawn: the largest logit is {}, after temperature {}", largest, settings.temperature);
+    fail(ExitCode::kBadInput, "no token can be drawn: the largest logit is {}, after temperature {}", largest,
+         settings.temperature);
   }
-  for (Candidate& candidate : candidates) candidate.weight = static_cast<double>(ops::exp_exact(candidate.logit - largest));
+  for (Candidate& candidate : candidates)
+    candidate.weight = static_cast<double>(ops::exp_exact(candidate.logit - largest));
   if (settings.top_p < 1) keep_top_p(candidates, settings.top_p);
   // The largest weight is 1, so a probability relative to the largest one is the weight itself.
-  if (settings.min_p > 0) std::erase_if(candidates, [&](const Candidate& c) { return c.weight < static_cast<double>(settings.min_p); });
+  if (settings.min_p > 0)
+    std::erase_if(candidates, [&](const Candidate& c) { return c.weight < static_cast<double>(settings.min_p); });
   const double total = total_weight(candidates);
   Distribution distribution;
   for (const Candidate& candidate : candidates) {
@@ -155,7 +158,8 @@ int32_t TokenChooser::choose(std::span<float> logits_V, std::span<const int32_t>
   if (!settings_->is_sampling) return argmax(logits_V);
   const std::array<uint32_t, 4> counter = {static_cast<uint32_t>(sequence.size()), static_cast<uint32_t>(key_.low),
                                            static_cast<uint32_t>(key_.low >> 32), static_cast<uint32_t>(key_.high)};
-  const std::array<uint32_t, 2> key = {static_cast<uint32_t>(settings_->seed), static_cast<uint32_t>(settings_->seed >> 32)};
+  const std::array<uint32_t, 2> key = {static_cast<uint32_t>(settings_->seed),
+                                       static_cast<uint32_t>(settings_->seed >> 32)};
   return draw(sampling_distribution(logits_V, *settings_), uniform(philox(counter, key)));
 }
 

@@ -15,12 +15,13 @@ int32_t argmax(std::span<const float> values);
 
 // What a token is drawn from.
 struct Distribution {
-  std::vector<int32_t> ids;             // ascending, at least one
-  std::vector<double> probabilities;    // of each id; their sum is 1 within rounding
+  std::vector<int32_t> ids;           // ascending, at least one
+  std::vector<double> probabilities;  // of each id; their sum is 1 within rounding
 };
 
 // The distribution that transformers draws from: temperature, top-k, top-p, min-p, in this order; then softmax. Equal
-// logits at top-p's border: the lower ids fall first. Exponentials in float32 whose bits no libm decides, sums in double.
+// logits at top-p's border: the lower ids fall first. Exponentials in float32 whose bits no libm decides, sums in
+// double.
 //   SOURCE: transformers 4.57, generation/utils.py: GenerationMixin._get_logits_processor, and TemperatureLogitsWarper,
 //   TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper in generation/logits_process.py with min_tokens_to_keep 1.
 // FAILS: kBadInput when the largest logit is not finite.
@@ -48,9 +49,9 @@ class TokenChooser {
 
   const GenerationSettings* settings_;
   Hash128 key_;
-  std::vector<int32_t> seen_;   // each id once
+  std::vector<int32_t> seen_;  // each id once
   std::vector<bool> is_seen_V_;
-  size_t looked_at_ = 0;        // tokens of the sequence that are in seen_
+  size_t looked_at_ = 0;  // tokens of the sequence that are in seen_
 };
 
 }  // namespace evalmpi::engine

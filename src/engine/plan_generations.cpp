@@ -15,13 +15,14 @@ using Sequence = std::span<const int32_t>;
 constexpr size_t kPartOfTheRest = 8;
 // Fewer prompts than this would leave too few rows in a step; a short list of long prompts is still cut in two.
 constexpr size_t kFewestPrompts = 8;
-// Where new tokens are at least this part of all, steps are what takes the time, and a step of few rows takes as long as
-// the weights take to be read: as many prompts as there are slots then stay together. The lanes without a chunk lend
+// Where new tokens are at least this part of all, steps are what takes the time, and a step of few rows takes as long
+// as the weights take to be read: as many prompts as there are slots then stay together. The lanes without a chunk lend
 // their cores.
 constexpr int64_t kMostlyNew = 3;
 // A border moves to save so many tokens; for fewer, equal chunks are worth more.
 constexpr int64_t kWorthMoving = 8;
-// A shorter run is no trunk: computing it again costs less than a prefix of its own, which other workers would not hold.
+// A shorter run is no trunk: computing it again costs less than a prefix of its own, which other workers would not
+// hold.
 constexpr int32_t kShortestTrunkRun = 64;
 
 int64_t shared_with(Sequence a, Sequence b) {
@@ -30,12 +31,20 @@ int64_t shared_with(Sequence a, Sequence b) {
 
 class GenerationPlanner {
  public:
-  GenerationPlanner(std::span<const GenerateRequest> requests, const GenerationSettings& settings, int32_t slots, int64_t token_limit)
-      : requests_(requests), settings_(settings), slots_(slots), token_limit_(token_limit), trie_(build_trie(prompts(requests))),
-        fewest_(fewest_prompts(requests, slots, trie_.distinct_tokens)), is_counted_(trie_.nodes.size(), false), node_of_rank_(trie_.order.size(), -1) {
+  GenerationPlanner(std::span<const GenerateRequest> requests, const GenerationSettings& settings, int32_t slots,
+                    int64_t token_limit)
+      : requests_(requests),
+        settings_(settings),
+        slots_(slots),
+        token_limit_(token_limit),
+        trie_(build_trie(prompts(requests))),
+        fewest_(fewest_prompts(requests, slots, trie_.distinct_tokens)),
+        is_counted_(trie_.nodes.size(), false),
+        node_of_rank_(trie_.order.size(), -1) {
     for (size_t node = 0; node < trie_.nodes.size(); ++node) {
       const TrieNode& ended = trie_.nodes[node];
-      std::fill(node_of_rank_.begin() + ended.first_sequence, node_of_rank_.begin() + ended.ending_sequence, static_cast<int32_t>(node));
+      std::fill(node_of_rank_.begin() + ended.first_sequence, node_of_rank_.begin() + ended.ending_sequence,
+                static_cast<int32_t>(node));
     }
   }
 
@@ -65,7 +74,9 @@ class GenerationPlanner {
   }
 
   const GenerateRequest& request_at(size_t rank) const { return requests_[trie_.order[rank]]; }
-  int64_t shared_with_previous(size_t rank) const { return shared_with(request_at(rank - 1).prompt, request_at(rank).prompt); }
+  int64_t shared_with_previous(size_t rank) const {
+    return shared_with(request_at(rank - 1).prompt, request_at(rank).prompt);
+  }
 
   // Where the chunk that begins at `begin` ends: within a quarter of the wanted size, where neighbours share least.
   size_t chunk_end(size_t begin) const {
@@ -110,7 +121,8 @@ class GenerationPlanner {
     const int32_t above = trunk_node(begin, end);
     // One token of each prompt stays its own: its row gives the first new token.
     size_t trunk_tokens = above < 0 ? 0 : static_cast<size_t>(trie_.nodes[above].end);
-    for (size_t rank = begin; rank < end; ++rank) trunk_tokens = std::min(trunk_tokens, request_at(rank).prompt.size() - 1);
+    for (size_t rank = begin; rank < end; ++rank)
+      trunk_tokens = std::min(trunk_tokens, request_at(rank).prompt.size() - 1);
     const std::vector<int32_t>& first = request_at(begin).prompt;
     chunk.trunk.assign(first.begin(), first.begin() + static_cast<int64_t>(trunk_tokens));
     PlannedChunk planned;
@@ -144,7 +156,7 @@ class GenerationPlanner {
   int32_t slots_;
   int64_t token_limit_;
   Trie trie_;
-  size_t fewest_;  // prompts of a chunk, while there are so many
+  size_t fewest_;                      // prompts of a chunk, while there are so many
   std::vector<bool> is_counted_;       // trie nodes that a trunk has covered
   std::vector<int32_t> node_of_rank_;  // where each sorted prompt ends
   Plan plan_;

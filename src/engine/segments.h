@@ -18,7 +18,8 @@ class SegmentBuilder {
   SegmentBuilder(int64_t budget, std::function<void(const model::Segment&)> compute)
       : budget_(budget), compute_(std::move(compute)) {}
 
-  // Tokens that continue `path` at absolute position `start`; `fork`: the path that holds what is before it (-1: `path`).
+  // Tokens that continue `path` at absolute position `start`; `fork`: the path that holds what is before it (-1:
+  // `path`).
   void add(int32_t path, int32_t start, std::span<const int32_t> tokens, int32_t fork = -1) {
     while (!tokens.empty()) {
       const auto room = static_cast<size_t>(budget_) - segment_.ids.size();

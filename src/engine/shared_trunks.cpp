@@ -31,7 +31,8 @@ SharedTrunks::Source SharedTrunks::best_source(int lane, std::span<const int32_t
   return best;
 }
 
-// A lane's trunk takes as long as it has tokens: to wait pays when at least half of them would have to be computed here.
+// A lane's trunk takes as long as it has tokens: to wait pays when at least half of them would have to be computed
+// here.
 bool SharedTrunks::is_worth_waiting(int lane, std::span<const int32_t> trunk, int64_t held_tokens) const {
   const int64_t at_hand = best_source(lane, trunk, held_tokens).tokens;
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -52,7 +53,8 @@ void SharedTrunks::begin(std::unique_lock<std::mutex>& lock, int lane, std::span
 SharedTrunks::Source SharedTrunks::claim(int lane, std::span<const int32_t> trunk, int64_t held_tokens) {
   std::unique_lock lock(mutex_);
   std::optional<ops::LentCores> lent;
-  // The readers of this lane's own trunk come first: once they are gone, nothing may happen between looking and beginning.
+  // The readers of this lane's own trunk come first: once they are gone, nothing may happen between looking and
+  // beginning.
   while (slots_[lane].readers > 0 || is_worth_waiting(lane, trunk, held_tokens)) {
     if (!lent) lent.emplace(1);
     changed_.wait(lock);

@@ -11,8 +11,8 @@ namespace evalmpi::engine {
 // Positions [start, end) of every sequence below it, all equal there. Nodes stand in depth-first order, so the
 // subtree of node i is the range [i, subtree_end).
 struct TrieNode {
-  int32_t parent = -1;         // -1: the empty prefix
-  int32_t start = 0;           // absolute position of its first token
+  int32_t parent = -1;  // -1: the empty prefix
+  int32_t start = 0;    // absolute position of its first token
   int32_t end = 0;
   int32_t subtree_end = 0;     // index of the first node after its subtree
   int64_t subtree_tokens = 0;  // tokens of its subtree, itself included

@@ -24,7 +24,8 @@ constexpr double kWarnAt = 0.85;
 constexpr int64_t kLaterProgramBytes = int64_t{24} << 20;
 // Keys, indices, the table of answers, and the row of the results.
 constexpr int64_t kBytesPerRequest = 350;
-// While a task is reported: its full answers, and its samples as text that grows. Of a request, and of its prompt's tokens.
+// While a task is reported: its full answers, and its samples as text that grows. Of a request, and of its prompt's
+// tokens.
 constexpr int64_t kReportBytesPerRequest = 600;
 constexpr int64_t kReportBytesPerToken = 6;
 constexpr int64_t kTokenBytes = 4;
@@ -47,7 +48,8 @@ int64_t heap_bytes(const Json& value) {
     for (const Json& item : value) bytes += heap_bytes(item);
   }
   if (value.is_object()) {
-    bytes += 2 * kMalloc + kList + (kText + kNode) * (grown_capacity(value.size()) - static_cast<int64_t>(value.size()));
+    bytes +=
+        2 * kMalloc + kList + (kText + kNode) * (grown_capacity(value.size()) - static_cast<int64_t>(value.size()));
     for (const auto& [key, item] : value.items()) bytes += text_bytes(key) + heap_bytes(item);
   }
   return bytes;
@@ -59,11 +61,13 @@ double flops_per_token(const model::ModelSpec& spec) {
 }
 
 std::string percent_text(const HostMemory& host) {
-  return fmt::format("{} of {} on {}", bytes_text(host.predicted_bytes), bytes_text(host.memory.total_bytes), host.host);
+  return fmt::format("{} of {} on {}", bytes_text(host.predicted_bytes), bytes_text(host.memory.total_bytes),
+                     host.host);
 }
 
 constexpr const char* kRemedies =
-    "more places for each copy (--tp), fewer copies on a host (--dp), fewer lanes (--threads-per-lane), or a checkpoint in "
+    "more places for each copy (--tp), fewer copies on a host (--dp), fewer lanes (--threads-per-lane), or a "
+    "checkpoint in "
     "bfloat16, which stays as it is in memory";
 
 bool fits(const HostMemory& host) { return host.predicted_bytes <= host.memory.total_bytes; }
@@ -114,20 +118,22 @@ void Demand::add(const TaskRequests& requests, int64_t document_bytes, const std
     longest = std::max(longest, requests.token_begin[i + 1] - requests.token_begin[i]);
   }
   positions = std::max(positions, longest + generated);
-  for (const engine::PlannedChunk& chunk : planned.plan.chunks) largest_chunk = std::max(largest_chunk, chunk.cost_tokens);
+  for (const engine::PlannedChunk& chunk : planned.plan.chunks)
+    largest_chunk = std::max(largest_chunk, chunk.cost_tokens);
   if (!generation) {
     has_scores = true;
     return;
   }
-  // The largest chunk has an eighth of the prompts, or as many as there are slots where that is more (engine::plan_generations).
+  // The largest chunk has an eighth of the prompts, or as many as there are slots where that is more
+  // (engine::plan_generations).
   const auto prompts = static_cast<int64_t>(requests.size());
   const int64_t in_a_chunk = std::max(prompts / 8, std::min<int64_t>(kGenerationSlots, prompts));
   const int64_t slots = std::min(kGenerationSlots, generation->slots_for(longest));
   generation_paths = std::max(generation_paths, std::min(slots, in_a_chunk));
 }
 
-RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation& rank, bool is_root, int64_t token_budget,
-                       const Demand& demand) {
+RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation& rank, bool is_root,
+                       int64_t token_budget, const Demand& demand) {
   const model::ShardPlan plan = model::make_shard_plan(spec, tp);
   RankMemory memory;
   memory.program = rank.program_bytes + kLaterProgramBytes;
@@ -150,8 +156,8 @@ RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation
   return memory;
 }
 
-HostMemory fullest_host(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
-                        const Demand& demand) {
+HostMemory fullest_host(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks,
+                        int64_t token_budget, const Demand& demand) {
   std::map<std::string, HostMemory> hosts;
   for (size_t i = 0; i < ranks.size(); ++i) {
     const auto [at, is_new] = hosts.try_emplace(ranks[i].host, HostMemory{ranks[i].host, 0, ranks[i].memory});
@@ -163,10 +169,12 @@ HostMemory fullest_host(const model::ModelSpec& spec, int tp, const std::vector<
   // What the ranks hold already is theirs to count on.
   for (const RankSituation& rank : ranks) hosts.at(rank.host).memory.available_bytes += rank.program_bytes;
   const auto fill = [](const HostMemory& host) {
-    return static_cast<double>(host.predicted_bytes) / static_cast<double>(std::max<int64_t>(1, host.memory.total_bytes));
+    return static_cast<double>(host.predicted_bytes) /
+           static_cast<double>(std::max<int64_t>(1, host.memory.total_bytes));
   };
   return std::max_element(hosts.begin(), hosts.end(),
-                          [&](const auto& a, const auto& b) { return fill(a.second) < fill(b.second); })->second;
+                          [&](const auto& a, const auto& b) { return fill(a.second) < fill(b.second); })
+      ->second;
 }
 
 TokenBudget choose_token_budget(std::optional<int64_t> asked, const model::ModelSpec& spec, int tp,
@@ -202,14 +210,16 @@ TokenBudget choose_token_budget(std::optional<int64_t> asked, const model::Model
   }
   TokenBudget given{*asked, "asked for", std::nullopt};
   if (*asked < kSlowRows && *asked < chosen.rows) {
-    given.warning = fmt::format("--token-budget {}: the kernels are slow on so few rows (16 rows take about twice as long); "
-                                "auto would take {}", *asked, chosen.rows);
+    given.warning = fmt::format(
+        "--token-budget {}: the kernels are slow on so few rows (16 rows take about twice as long); "
+        "auto would take {}",
+        *asked, chosen.rows);
   }
   return given;
 }
 
-std::string memory_note(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
-                        const Demand& demand) {
+std::string memory_note(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks,
+                        int64_t token_budget, const Demand& demand) {
   if (ranks.empty()) return {};
   return fmt::format("; predicted: {}. Is less granted to this process (ulimit -v, a batch system)? Remedies: {}",
                      percent_text(fullest_host(spec, tp, ranks, token_budget, demand)), kRemedies);
@@ -219,8 +229,10 @@ std::optional<std::string> check_memory(const model::ModelSpec& spec, int tp, co
                                         int64_t token_budget, const Demand& demand) {
   const HostMemory host = fullest_host(spec, tp, ranks, token_budget, demand);
   if (!fits(host)) {
-    fail(ExitCode::kUnavailable, "not enough memory: the run needs {} (longest sequence: {} tokens). Remedies: {}; or a smaller "
-         "--token-budget", percent_text(host), demand.positions, kRemedies);
+    fail(ExitCode::kUnavailable,
+         "not enough memory: the run needs {} (longest sequence: {} tokens). Remedies: {}; or a smaller "
+         "--token-budget",
+         percent_text(host), demand.positions, kRemedies);
   }
   if (is_comfortable(host)) return std::nullopt;
   return fmt::format("memory will be short: the run needs {}, where {} are free", percent_text(host),
@@ -228,9 +240,10 @@ std::optional<std::string> check_memory(const model::ModelSpec& spec, int tp, co
 }
 
 std::string batch_size_note(const std::string& text, int64_t token_budget) {
-  return fmt::format("--batch-size {} is not needed: {} distinct tokens are computed in one step, whatever the requests' "
-                     "lengths, and scores do not depend on it. To use less memory, say --token-budget with a smaller number",
-                     text, token_budget);
+  return fmt::format(
+      "--batch-size {} is not needed: {} distinct tokens are computed in one step, whatever the requests' "
+      "lengths, and scores do not depend on it. To use less memory, say --token-budget with a smaller number",
+      text, token_budget);
 }
 
 std::string bytes_text(int64_t bytes) {

@@ -36,11 +36,11 @@ int64_t document_bytes(const task::Task& task);
 
 // What all parts of a run need at once; grows as they are read.
 struct Demand {
-  int64_t request_bytes = 0;      // on rank 0, until the run ends: documents, requests, their tokens
-  int64_t transient_bytes = 0;    // on rank 0, while the largest part is planned or reported
-  int64_t positions = 0;          // the longest sequence, generated tokens included
-  int64_t largest_chunk = 0;      // rows
-  int64_t generation_paths = 0;   // sequences that run side by side on a lane; 0: nothing is generated
+  int64_t request_bytes = 0;     // on rank 0, until the run ends: documents, requests, their tokens
+  int64_t transient_bytes = 0;   // on rank 0, while the largest part is planned or reported
+  int64_t positions = 0;         // the longest sequence, generated tokens included
+  int64_t largest_chunk = 0;     // rows
+  int64_t generation_paths = 0;  // sequences that run side by side on a lane; 0: nothing is generated
   bool has_scores = false;
 
   // document_bytes: what is held besides the requests.
@@ -56,8 +56,8 @@ struct RankMemory {
 };
 
 // demand: of the run; request bytes count for rank 0 only.
-RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation& rank, bool is_root, int64_t token_budget,
-                       const Demand& demand);
+RankMemory rank_memory(const model::ModelSpec& spec, int tp, const RankSituation& rank, bool is_root,
+                       int64_t token_budget, const Demand& demand);
 
 // The host that comes closest to its limit.
 struct HostMemory {
@@ -65,12 +65,12 @@ struct HostMemory {
   int64_t predicted_bytes = 0;
   device::Memory memory;
 };
-HostMemory fullest_host(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
-                        const Demand& demand);
+HostMemory fullest_host(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks,
+                        int64_t token_budget, const Demand& demand);
 
 struct TokenBudget {
   int64_t rows = 0;
-  std::string why;                // one clause for people
+  std::string why;  // one clause for people
   std::optional<std::string> warning;
 };
 
@@ -81,8 +81,8 @@ TokenBudget choose_token_budget(std::optional<int64_t> asked, const model::Model
                                 const std::vector<RankSituation>& ranks);
 
 // What an out-of-memory message adds: the prediction and what helps. Empty without ranks.
-std::string memory_note(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
-                        const Demand& demand);
+std::string memory_note(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks,
+                        int64_t token_budget, const Demand& demand);
 
 // Once tasks are known. FAILS: kUnavailable when a host cannot hold it. Returns a warning above 85 % of what it has.
 std::optional<std::string> check_memory(const model::ModelSpec& spec, int tp, const std::vector<RankSituation>& ranks,

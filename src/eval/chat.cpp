@@ -40,7 +40,8 @@ ChatOptions resolve_chat(const EvalOptions& options) {
   if (options.enable_thinking && chat.applies) chat.arguments["enable_thinking"] = *options.enable_thinking;
   chat.thinks = chat.applies && options.enable_thinking.value_or(false);
   if (options.enable_thinking.value_or(false) && options.think_end_token.empty()) {
-    fail(ExitCode::kUsage, "--enable-thinking true: where does the answer begin? Say --think-end-token, such as </think>");
+    fail(ExitCode::kUsage,
+         "--enable-thinking true: where does the answer begin? Say --think-end-token, such as </think>");
   }
   if (!chat.applies && options.enable_thinking.value_or(false)) {
     fail(ExitCode::kUsage, "--enable-thinking true: no chat template is in use; add --apply-chat-template");

@@ -55,7 +55,8 @@ int shot_count(const std::string& text) {
   int shots = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), shots);
   if (error != std::errc() || end != digits.data() + digits.size() || shots < 0) {
-    fail(ExitCode::kUsage, "--num-fewshot {}: expected a whole number from 0 up, zero_shot, one_shot or few_shot_K", text);
+    fail(ExitCode::kUsage, "--num-fewshot {}: expected a whole number from 0 up, zero_shot, one_shot or few_shot_K",
+         text);
   }
   return shots;
 }
@@ -127,16 +128,18 @@ std::vector<Field> fields(JobOptions& options) {
   for (Field& field : fields(options.each)) {
     if (field.name == "model") {
       all.push_back(as_list(std::move(field), "DIR", options.models));
-      all.push_back(other_name(all.back(), "models",
-                               "The same as --model. Of several models, adapters and shot counts, separated by commas, every "
-                               "combination is evaluated, in a folder of its own, and all are compared."));
+      all.push_back(
+          other_name(all.back(), "models",
+                     "The same as --model. Of several models, adapters and shot counts, separated by commas, every "
+                     "combination is evaluated, in a folder of its own, and all are compared."));
       all.back().metavar = "A,B";
     } else if (field.name == "adapter") {
       field.help += " Of several each is evaluated; \"none\" among them is the model alone.";
       all.push_back(as_list(std::move(field), "A,B", options.adapters));
     } else if (field.name == "num-fewshot") {
       all.push_back(as_list(std::move(field), "K,L", options.shots));
-      all.push_back(other_name(all.back(), "prompts", "The same as --num-fewshot in words: zero_shot, one_shot, few_shot_K."));
+      all.push_back(
+          other_name(all.back(), "prompts", "The same as --num-fewshot in words: zero_shot, one_shot, few_shot_K."));
     } else {
       all.push_back(std::move(field));
     }

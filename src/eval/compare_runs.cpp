@@ -64,7 +64,8 @@ Samples read_samples(const fs::path& path) {
   for (int64_t number = 1; !rest.empty(); ++number) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
     const std::string where = fmt::format("{}:{}", path.string(), number);
-    if (line.size() > kMaxLineBytes) fail(ExitCode::kBadInput, "{}: the line is longer than {} bytes", where, kMaxLineBytes);
+    if (line.size() > kMaxLineBytes)
+      fail(ExitCode::kBadInput, "{}: the line is longer than {} bytes", where, kMaxLineBytes);
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     if (line.find_first_not_of(" \r\t") != std::string_view::npos) read_line(line, where, samples);
   }
@@ -84,7 +85,8 @@ std::optional<double> number_of(const Json& value) {
 
 bool is_near(double a, double b, const model::Tolerance& tolerance) {
   if (a == b || (std::isnan(a) && std::isnan(b))) return true;
-  return std::isfinite(a) && std::isfinite(b) && std::abs(a - b) <= tolerance.absolute + tolerance.relative * std::abs(b);
+  return std::isfinite(a) && std::isfinite(b) &&
+         std::abs(a - b) <= tolerance.absolute + tolerance.relative * std::abs(b);
 }
 
 // A log-likelihood with its greedy flag: ["-3.5", "True"].
@@ -97,7 +99,8 @@ bool is_likelihood(const Json& answer) {
 bool same_answers(const Json& a, const Json& b, const model::Tolerance& tolerance, double& largest) {
   if (is_likelihood(a) && is_likelihood(b)) {
     const double x = *number_of(a[0]), y = *number_of(b[0]);
-    if (x != y) largest = std::max(largest, std::isnan(x - y) ? std::numeric_limits<double>::infinity() : std::abs(x - y));
+    if (x != y)
+      largest = std::max(largest, std::isnan(x - y) ? std::numeric_limits<double>::infinity() : std::abs(x - y));
     return is_near(x, y, tolerance) && a[1] == b[1];
   }
   if (!a.is_array() || !b.is_array() || a.size() != b.size()) return a == b;
@@ -165,7 +168,8 @@ TaskComparison compare_filter(const std::map<int64_t, Sample>& a, const std::map
 // "samples_TASK_2026-01-02T03-04-05.678901.jsonl" as task and time; nothing for other names.
 std::optional<std::pair<std::string, std::string>> task_and_time(const std::string& name) {
   const std::string prefix = "samples_", suffix = ".jsonl";
-  if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() < prefix.size() + suffix.size()) return std::nullopt;
+  if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() < prefix.size() + suffix.size())
+    return std::nullopt;
   const std::string middle = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
   const size_t border = middle.rfind('_');
   if (border == std::string::npos || border == 0) return std::nullopt;
@@ -203,8 +207,10 @@ std::map<std::string, fs::path> needed_samples(const fs::path& folder) {
 }  // namespace
 
 bool TaskComparison::differs() const {
-  return !only_in_a.empty() || !only_in_b.empty() || !other_documents.empty() || other_prompts > 0 || other_answers > 0 ||
-         std::any_of(metrics.begin(), metrics.end(), [](const MetricComparison& metric) { return !metric.flipped.empty(); });
+  return !only_in_a.empty() || !only_in_b.empty() || !other_documents.empty() || other_prompts > 0 ||
+         other_answers > 0 || std::any_of(metrics.begin(), metrics.end(), [](const MetricComparison& metric) {
+           return !metric.flipped.empty();
+         });
 }
 
 bool RunComparison::differs() const {

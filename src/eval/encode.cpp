@@ -15,7 +15,8 @@ EncodedPair PromptEncoder::encode_pair(std::string_view context, std::string_vie
   return cut_pair(join_pair(context, continuation, context_tokens));
 }
 
-EncodedPair PromptEncoder::join_pair(std::string_view context, std::string_view continuation, size_t context_tokens) const {
+EncodedPair PromptEncoder::join_pair(std::string_view context, std::string_view continuation,
+                                     size_t context_tokens) const {
   EncodedPair pair;
   if (context.empty()) {
     const int32_t prefix = prefix_token();
@@ -38,7 +39,8 @@ EncodedPair PromptEncoder::join_pair(std::string_view context, std::string_view 
 
 EncodedPair PromptEncoder::cut_pair(EncodedPair pair) const {
   if (pair.targets > max_length_) {
-    fail(ExitCode::kBadInput, "a continuation of {} tokens does not fit the model's {} positions", pair.targets, max_length_);
+    fail(ExitCode::kBadInput, "a continuation of {} tokens does not fit the model's {} positions", pair.targets,
+         max_length_);
   }
   const size_t kept = std::min(pair.tokens.size(), static_cast<size_t>(max_length_) + 1);
   pair.tokens.erase(pair.tokens.begin(), pair.tokens.end() - static_cast<int64_t>(kept));
@@ -74,7 +76,8 @@ int32_t PromptEncoder::prefix_token() const {
 void PromptEncoder::check_uniform(int64_t length) const {
   if (length <= uniform_length_) return;
   fail(ExitCode::kBadInput,
-       "a sequence of {} tokens: beyond {} this model's rotary positions (longrope) change for the whole sequence, which "
+       "a sequence of {} tokens: beyond {} this model's rotary positions (longrope) change for the whole sequence, "
+       "which "
        "is not supported; --max-length {} cuts prompts there",
        length, uniform_length_, uniform_length_);
 }

@@ -20,8 +20,9 @@ struct EncodedPair {
 // Const and safe from several threads.
 class PromptEncoder {
  public:
-  // rule: what --add-bos-token and --prefix-token-id say. max_length: positions of the model, or fewer. uniform_length: positions up to which its computation does not depend
-  // on the length of the whole sequence (ModelSpec::uniform_positions); longer prompts are refused (kBadInput).
+  // rule: what --add-bos-token and --prefix-token-id say. max_length: positions of the model, or fewer. uniform_length:
+  // positions up to which its computation does not depend on the length of the whole sequence
+  // (ModelSpec::uniform_positions); longer prompts are refused (kBadInput).
   PromptEncoder(const text::Tokenizer& tokenizer, text::PromptRule rule, int64_t max_length, int64_t uniform_length)
       : tokenizer_(tokenizer), rule_(rule), max_length_(max_length), uniform_length_(uniform_length) {}
 
@@ -35,8 +36,8 @@ class PromptEncoder {
   // The same with context_tokens = count_context(context), which the answers to one question share.
   EncodedPair encode_pair(std::string_view context, std::string_view continuation, size_t context_tokens) const;
 
-  // The same before anything is cut: however long, targets and all. FAILS: kBadInput without a token of the continuation,
-  // or neither BOS nor EOS for an empty context.
+  // The same before anything is cut: however long, targets and all. FAILS: kBadInput without a token of the
+  // continuation, or neither BOS nor EOS for an empty context.
   EncodedPair join_pair(std::string_view context, std::string_view continuation, size_t context_tokens) const;
   // Cut on the left to max_length + 1 tokens. FAILS: kBadInput when the targets do not fit, or nothing precedes them.
   EncodedPair cut_pair(EncodedPair pair) const;
@@ -48,7 +49,9 @@ class PromptEncoder {
   // tokens, each once. The first window begins with the prefix token (BOS, else EOS); each later one has as many tokens
   // before its targets as the model's positions leave, at least one. None for a text without tokens.
   // FAILS: kBadInput when the tokenizer has neither BOS nor EOS.
-  std::vector<EncodedPair> encode_rolling(std::string_view text) const { return windows(text::encode_scored(tokenizer_, text, rule_)); }
+  std::vector<EncodedPair> encode_rolling(std::string_view text) const {
+    return windows(text::encode_scored(tokenizer_, text, rule_));
+  }
   // The same of tokens.
   std::vector<EncodedPair> windows(std::vector<int32_t> tokens) const;
 
@@ -56,7 +59,9 @@ class PromptEncoder {
   std::vector<int32_t> encode_prompt(std::string_view context, int64_t max_new_tokens) const {
     return cut_prompt(prompt_tokens(context), max_new_tokens);
   }
-  std::vector<int32_t> prompt_tokens(std::string_view context) const { return text::encode_generation_prompt(tokenizer_, context, rule_); }
+  std::vector<int32_t> prompt_tokens(std::string_view context) const {
+    return text::encode_generation_prompt(tokenizer_, context, rule_);
+  }
   std::vector<int32_t> cut_prompt(std::vector<int32_t> tokens, int64_t max_new_tokens) const;
 
   const text::Tokenizer& tokenizer() const { return tokenizer_; }

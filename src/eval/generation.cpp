@@ -17,13 +17,39 @@ constexpr int32_t kDefaultMaxNewTokens = 256;  // the harness's backend default
 
 // Settings that do not change the text, and those that are handled by name.
 const std::set<std::string>& known_settings() {
-  static const std::set<std::string> names = {
-      "until", "max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens", "do_sample",
-      "temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "repetition_penalty",
-      "no_repeat_ngram_size", "num_beams", "num_return_sequences",
-      "eos_token_id", "bos_token_id", "pad_token_id", "transformers_version", "_from_model_config", "use_cache",
-      "cache_implementation", "output_attentions", "output_hidden_states", "output_scores", "output_logits",
-      "return_dict_in_generate", "early_stopping", "length_penalty", "is_stream", "stream"};
+  static const std::set<std::string> names = {"until",
+                                              "max_gen_toks",
+                                              "max_new_tokens",
+                                              "max_tokens",
+                                              "max_completion_tokens",
+                                              "do_sample",
+                                              "temperature",
+                                              "top_p",
+                                              "top_k",
+                                              "min_p",
+                                              "typical_p",
+                                              "epsilon_cutoff",
+                                              "eta_cutoff",
+                                              "repetition_penalty",
+                                              "no_repeat_ngram_size",
+                                              "num_beams",
+                                              "num_return_sequences",
+                                              "eos_token_id",
+                                              "bos_token_id",
+                                              "pad_token_id",
+                                              "transformers_version",
+                                              "_from_model_config",
+                                              "use_cache",
+                                              "cache_implementation",
+                                              "output_attentions",
+                                              "output_hidden_states",
+                                              "output_scores",
+                                              "output_logits",
+                                              "return_dict_in_generate",
+                                              "early_stopping",
+                                              "length_penalty",
+                                              "is_stream",
+                                              "stream"};
   return names;
 }
 
@@ -45,7 +71,8 @@ int32_t max_new_tokens(const Json& kwargs, const Json& config, const std::string
   for (const char* name : {"max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"}) {
     const double value = number_or(kwargs, name, 0, where);
     if (!kwargs.contains(name) || kwargs[name].is_null()) continue;
-    if (!(value >= 1) || value > 1e6) fail(ExitCode::kBadInput, "{}: {} = {} is not a number of tokens", where, name, value);
+    if (!(value >= 1) || value > 1e6)
+      fail(ExitCode::kBadInput, "{}: {} = {} is not a number of tokens", where, name, value);
     return static_cast<int32_t>(value);
   }
   // The model's own max_new_tokens beats the length that the harness sets, but only where the task sets none.
@@ -84,13 +111,16 @@ void refuse_unsupported(const Json& settings, const std::string& where) {
 bool asks_for_sampling(const Json& kwargs, double temperature, const std::string& where) {
   const auto found = kwargs.find("do_sample");
   if (found == kwargs.end() || found->is_null()) return temperature > 0;
-  if (!found->is_boolean()) fail(ExitCode::kBadInput, "{}: do_sample must be true or false, not {}", where, found->dump());
+  if (!found->is_boolean())
+    fail(ExitCode::kBadInput, "{}: do_sample must be true or false, not {}", where, found->dump());
   return found->get<bool>();
 }
 
 // A warper's value: of the task, else of the model, else transformers' default. An explicit null turns it off.
-double warper_value(const Json& kwargs, const Json& config, const char* name, double standard, double off, const std::string& where) {
-  for (const auto& [settings, place] : {std::pair(&kwargs, where), std::pair(&config, std::string("generation_config.json"))}) {
+double warper_value(const Json& kwargs, const Json& config, const char* name, double standard, double off,
+                    const std::string& where) {
+  for (const auto& [settings, place] :
+       {std::pair(&kwargs, where), std::pair(&config, std::string("generation_config.json"))}) {
     if (settings->contains(name)) return number_or(*settings, name, off, place);
   }
   return standard;
@@ -104,8 +134,10 @@ void read_sampling(engine::GenerationSettings& settings, const Json& kwargs, con
     fail(ExitCode::kBadInput, "{}: {} = {} is outside {} .. {}", where, name, found, least, most);
   };
   if (!(temperature > 0) || !(temperature <= 1e6)) {
-    fail(ExitCode::kBadInput, "{}: do_sample needs a temperature above 0, and it is {} (the task's, default 0); "
-         "--gen-kwargs temperature=1 sets it, do_sample=false takes the most probable tokens", where, temperature);
+    fail(ExitCode::kBadInput,
+         "{}: do_sample needs a temperature above 0, and it is {} (the task's, default 0); "
+         "--gen-kwargs temperature=1 sets it, do_sample=false takes the most probable tokens",
+         where, temperature);
   }
   settings.is_sampling = true;
   settings.temperature = static_cast<float>(temperature);
@@ -116,14 +148,16 @@ void read_sampling(engine::GenerationSettings& settings, const Json& kwargs, con
   settings.min_p = static_cast<float>(value("min_p", 0, 0, 0, 1));
   for (const auto& [name, off] : {std::pair("typical_p", 1.0), {"epsilon_cutoff", 0.0}, {"eta_cutoff", 0.0}}) {
     const double found = warper_value(kwargs, config, name, off, off, where);
-    if (found != off) fail(ExitCode::kBadInput, "{}: {} = {} is not built; it would change the text", where, name, found);
+    if (found != off)
+      fail(ExitCode::kBadInput, "{}: {} = {} is not built; it would change the text", where, name, found);
   }
 }
 
 // A token's id if the text is one in digits.
 std::optional<int32_t> token_id_of(const std::string& text) {
   constexpr size_t kMaxDigits = 9;
-  if (text.empty() || text.size() > kMaxDigits || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  if (text.empty() || text.size() > kMaxDigits || text.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
   return std::stoi(text);
 }
 
@@ -141,7 +175,8 @@ constexpr int64_t kPartOfWeights = 4;
 }  // namespace
 
 int64_t slot_positions(const model::ModelSpec& spec) {
-  const int64_t position_bytes = std::max<int64_t>(1, spec.layers * spec.kv_heads * (spec.head_dim + spec.value_dim()) * static_cast<int64_t>(sizeof(float)));
+  const int64_t position_bytes = std::max<int64_t>(
+      1, spec.layers * spec.kv_heads * (spec.head_dim + spec.value_dim()) * static_cast<int64_t>(sizeof(float)));
   const int64_t weights = model::count_parameters(model::make_tensor_table(spec)) * 2;
   return std::max(kSlotBytes, weights / kPartOfWeights) / position_bytes;
 }

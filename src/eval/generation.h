@@ -19,8 +19,9 @@ struct GenerationPlan {
   int32_t max_new_tokens = 256;
   std::vector<std::string> until;  // the task's stops, then the EOS text
   int32_t draws = 1;               // answers that may differ: the task's repeats when tokens are drawn, else one
-  std::string think_end;           // ends a reasoning model's thinking: a text, or a token's id in digits; empty: nothing does
-  int64_t slot_positions = 0;      // positions that a lane's slots hold together at most, for the memory's sake; 0: one slot
+  std::string think_end;  // ends a reasoning model's thinking: a text, or a token's id in digits; empty: nothing does
+  // Positions that a lane's slots hold together at most, for the memory's sake; 0: one slot.
+  int64_t slot_positions = 0;
   // Of all that decides the text of a request with so many new tokens at most.
   Hash128 digest(int32_t new_tokens) const;
 
@@ -34,12 +35,11 @@ struct Drawing {
   uint64_t seed = 0;
 };
 
-// kwargs: the task's (max_gen_toks and its aliases, until, do_sample, temperature, top_p, repetition_penalty, ...). As in
-// the harness's model `hf`: tokens are drawn when do_sample is true, or missing and temperature above 0; a temperature
-// comes from the task only. As in transformers' generate: values in kwargs beat those of generation_config.json, which
-// beat the defaults (top_k 50). `where` names the task.
-// FAILS: kBadInput for values out of range and for settings that evalmpi does not compute (beams, ...), named with the
-// task.
+// kwargs: the task's (max_gen_toks and its aliases, until, do_sample, temperature, top_p, repetition_penalty, ...). As
+// in the harness's model `hf`: tokens are drawn when do_sample is true, or missing and temperature above 0; a
+// temperature comes from the task only. As in transformers' generate: values in kwargs beat those of
+// generation_config.json, which beat the defaults (top_k 50). `where` names the task. FAILS: kBadInput for values out
+// of range and for settings that evalmpi does not compute (beams, ...), named with the task.
 GenerationPlan plan_generation(const Json& kwargs, const model::ModelSpec& spec, const text::Tokenizer& tokenizer,
                                const std::string& where, const Drawing& drawing = {});
 

@@ -124,8 +124,8 @@ const char* scaling_name(model::RotaryScaling scaling) {
 }
 
 Json sizes_json(const ModelSpec& spec) {
-  Json sizes = {{"hidden", spec.hidden},     {"layers", spec.layers},     {"query_heads", spec.heads},
-                {"kv_heads", spec.kv_heads}, {"head_dim", spec.head_dim}, {"mlp", spec.mlp},
+  Json sizes = {{"hidden", spec.hidden},     {"layers", spec.layers},          {"query_heads", spec.heads},
+                {"kv_heads", spec.kv_heads}, {"head_dim", spec.head_dim},      {"mlp", spec.mlp},
                 {"vocabulary", spec.vocab},  {"positions", spec.max_positions}};
   if (spec.experts.count > 0) {
     sizes["experts"] = spec.experts.count;
@@ -223,7 +223,8 @@ Json layers_json(const ModelSpec& spec) {
 
 Json parameters_json(const ModelSpec& spec, const std::vector<TensorRow>& table) {
   Json parts = Json::object();
-  for (const char* part : {"embedding", "positions", "attention", "mlp", "experts", "shared_experts", "routers", "norms", "head"}) {
+  for (const char* part :
+       {"embedding", "positions", "attention", "mlp", "experts", "shared_experts", "routers", "norms", "head"}) {
     parts[part] = 0;
   }
   int64_t total = 0, active = 0;
@@ -272,7 +273,11 @@ Json files_json(const model::Checkpoint& checkpoint, const Dtypes& dtypes, const
   }
   Json kinds = Json::object();
   for (const auto& [name, counts] : dtypes.found) kinds[name] = {{"tensors", counts.first}, {"bytes", counts.second}};
-  return {{"count", checkpoint.files().size()}, {"bytes", bytes}, {"dtypes", kinds}, {"files", names}, {"left_out", left_out}};
+  return {{"count", checkpoint.files().size()},
+          {"bytes", bytes},
+          {"dtypes", kinds},
+          {"files", names},
+          {"left_out", left_out}};
 }
 
 Json tp_json(const ModelSpec& spec, const std::vector<TensorRow>& table, const model::Checkpoint& checkpoint,
@@ -287,19 +292,19 @@ Json tp_json(const ModelSpec& spec, const std::vector<TensorRow>& table, const m
     least = rank == 0 ? parameters : std::min(least, parameters);
     most = std::max(most, parameters);
     sum += parameters;
-    ranks.push_back({{"rank", rank},
-                     {"query_heads", shard.query_heads.size()},
-                     {"kv_heads", shard.kv_heads.size()},
-                     {"mlp", shard.mlp.size()},
-                     {"expert_mlp", shard.expert_mlp.size()},
-                     {"shared_expert_mlp", shard.shared_mlp.size()},
-                     {"vocabulary", shard.vocab.size()},
-                     {"parameters", parameters},
-                     {"weight_bytes", memory.weight_bytes},
-                     {"key_value_bytes_per_1000_tokens",
-                      memory.of_lane({.paths = 1, .positions = kSequence}).key_values},
-                     {"largest_tensor_bytes", memory.largest_tensor_bytes},
-                     {"bytes_read", model::bytes_to_read(checkpoint, table, spec, shard)}});
+    ranks.push_back(
+        {{"rank", rank},
+         {"query_heads", shard.query_heads.size()},
+         {"kv_heads", shard.kv_heads.size()},
+         {"mlp", shard.mlp.size()},
+         {"expert_mlp", shard.expert_mlp.size()},
+         {"shared_expert_mlp", shard.shared_mlp.size()},
+         {"vocabulary", shard.vocab.size()},
+         {"parameters", parameters},
+         {"weight_bytes", memory.weight_bytes},
+         {"key_value_bytes_per_1000_tokens", memory.of_lane({.paths = 1, .positions = kSequence}).key_values},
+         {"largest_tensor_bytes", memory.largest_tensor_bytes},
+         {"bytes_read", model::bytes_to_read(checkpoint, table, spec, shard)}});
   }
   const double mean = static_cast<double>(sum) / tp;
   return {{"tp", tp},
@@ -325,7 +330,8 @@ Json adapters_json(const std::vector<TensorRow>& table) {
   for (const std::string& target : order) {
     for (const auto& [key, names] : modules) {
       if (std::get<0>(key) != target) continue;
-      list.push_back({{"module", target}, {"out", std::get<1>(key)}, {"in", std::get<2>(key)}, {"count", names.size()}});
+      list.push_back(
+          {{"module", target}, {"out", std::get<1>(key)}, {"in", std::get<2>(key)}, {"count", names.size()}});
     }
   }
   return list;
@@ -349,13 +355,14 @@ Json tensors_json(const std::vector<TensorRow>& table, const model::Checkpoint& 
   for (const TensorRow& row : table) {
     const std::string name = model::name_in_files(checkpoint, row);
     const model::TensorEntry* entry = checkpoint.find(name);
-    list.push_back({{"name", row.name},
-                    {"shape", row.shape},
-                    {"source", name},
-                    {"source_shape", entry == nullptr ? Json(nullptr) : Json(entry->shape)},
-                    {"dtype", entry == nullptr ? Json(nullptr) : Json(entry->dtype)},
-                    {"file", entry == nullptr ? Json(nullptr) : Json(checkpoint.files()[entry->file].filename().string())},
-                    {"shard_rule", rule_name(row.rule)}});
+    list.push_back(
+        {{"name", row.name},
+         {"shape", row.shape},
+         {"source", name},
+         {"source_shape", entry == nullptr ? Json(nullptr) : Json(entry->shape)},
+         {"dtype", entry == nullptr ? Json(nullptr) : Json(entry->dtype)},
+         {"file", entry == nullptr ? Json(nullptr) : Json(checkpoint.files()[entry->file].filename().string())},
+         {"shard_rule", rule_name(row.rule)}});
   }
   return list;
 }
@@ -363,10 +370,12 @@ Json tensors_json(const std::vector<TensorRow>& table, const model::Checkpoint& 
 }  // namespace
 
 std::vector<Field> fields(InspectOptions& o) {
-  return {list_field("tp", "N,N,...", o.tp, "Tensor-parallel sizes to show (default 1,2,3,4,8). Any size fits any model.",
-                     Affects::kOutput),
-          switch_field("tensors", o.tensors, "Also list every tensor: its name here and in the files, shape, dtype, file, and "
-                       "how it is cut for tensor parallelism.", Affects::kOutput),
+  return {list_field("tp", "N,N,...", o.tp,
+                     "Tensor-parallel sizes to show (default 1,2,3,4,8). Any size fits any model.", Affects::kOutput),
+          switch_field("tensors", o.tensors,
+                       "Also list every tensor: its name here and in the files, shape, dtype, file, and "
+                       "how it is cut for tensor parallelism.",
+                       Affects::kOutput),
           switch_field("json", o.json, "Print one JSON object with all of it instead of text.", Affects::kOutput)};
 }
 

@@ -41,8 +41,8 @@ std::string component_text(const Json& component) {
 
 Json components(const fs::path& folder) {
   const Json file = read_members(folder / "tokenizer.json",
-                                 {"model", "normalizer", "pre_tokenizer", "post_processor", "decoder", "type", "byte_fallback",
-                                  "normalizers", "pretokenizers", "processors", "decoders"});
+                                 {"model", "normalizer", "pre_tokenizer", "post_processor", "decoder", "type",
+                                  "byte_fallback", "normalizers", "pretokenizers", "processors", "decoders"});
   if (!file.is_object()) return {{"file", "tokenizer.model"}, {"kind", "SentencePiece"}};
   Json facts = {{"file", "tokenizer.json"}};
   const Json model = file.contains("model") ? file["model"] : Json();

@@ -25,7 +25,8 @@ void LiveScores::add(const task::Task* task, const TaskRequests& requests,
   scores.generation = &generation;
   const size_t documents = task == nullptr ? 0 : task->evaluated_rows().size();
   scores.begin.assign(documents + 1, 0);
-  for (const int32_t position : documents > 0 ? requests.position : std::vector<int32_t>()) ++scores.begin[static_cast<size_t>(position) + 1];
+  for (const int32_t position : documents > 0 ? requests.position : std::vector<int32_t>())
+    ++scores.begin[static_cast<size_t>(position) + 1];
   std::partial_sum(scores.begin.begin(), scores.begin.end(), scores.begin.begin());
   for (size_t position = 0; position < documents; ++position) {
     if (scores.begin[position] < scores.begin[position + 1]) scores.unscored.push_back(static_cast<int64_t>(position));
@@ -86,9 +87,10 @@ void LiveScores::score(TaskScores& task, int64_t position, const AnswerTable& an
       const size_t answer = request * static_cast<size_t>(requests.repeats) + repeat;
       const Hash128 key = requests.answer_key(answer);
       const AnswerPlace place = *answers.find(key);
-      of_request.push_back(requests.targets[request] == 0
-                               ? Json(generated_text(tokenizer_, reader.generation(place, key).tokens, **task.generation))
-                               : response_of(reader.score(place, key)));
+      of_request.push_back(
+          requests.targets[request] == 0
+              ? Json(generated_text(tokenizer_, reader.generation(place, key).tokens, **task.generation))
+              : response_of(reader.score(place, key)));
     }
     of_request.resize(static_cast<size_t>(task.task->config().repeats), of_request.front());
     responses.push_back(std::move(of_request));

@@ -28,9 +28,10 @@ class LiveScores {
   void add(const task::Task* task, const TaskRequests& requests, const std::optional<GenerationPlan>& generation);
   void finish(size_t task) { tasks_[task].is_finished = true; }
 
-  // Scores documents until all that can be are, or this object has used `cpu_seconds` altogether. Returns the tasks whose
-  // scores have changed. FAILS: as AnswerReader.
-  std::vector<size_t> update(const AnswerTable& answers, const std::filesystem::path& log_directory, double cpu_seconds);
+  // Scores documents until all that can be are, or this object has used `cpu_seconds` altogether. Returns the tasks
+  // whose scores have changed. FAILS: as AnswerReader.
+  std::vector<size_t> update(const AnswerTable& answers, const std::filesystem::path& log_directory,
+                             double cpu_seconds);
 
   struct Row {
     int64_t documents = 0;

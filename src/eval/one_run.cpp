@@ -24,8 +24,8 @@ void Run::enter_phase(const char* phase, const std::string& what, job::Judged ju
 ExitCode Run::execute() {
   std::optional<std::jthread> watcher, status_keeper;
   try {
-    mesh_ = comm::make_mesh(session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane,
-                                       std::nullopt});
+    mesh_ = comm::make_mesh(
+        session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane, std::nullopt});
     read_inputs();
     inputs_read_seconds_ = seconds_since(started_);
     choose_budget();
@@ -89,7 +89,8 @@ void Run::choose_budget() {
     for (const std::string& rank : all) ranks_.push_back(rank_situation_from_json(parse_json(rank, "rank")));
     budget_ = choose_token_budget(work_.setup().options.token_budget, work_.setup().spec, options_.tp, ranks_);
     if (budget_.warning) log::warning("{}", *budget_.warning);
-    if (!options_.batch_size.empty() && !options_.quiet) log::info("{}", batch_size_note(options_.batch_size, budget_.rows));
+    if (!options_.batch_size.empty() && !options_.quiet)
+      log::info("{}", batch_size_note(options_.batch_size, budget_.rows));
   });
   budget_.rows = parse_json(session_.world().broadcast_bytes(is_root() ? Json(budget_.rows).dump() : "", 0), "budget");
 }
@@ -126,7 +127,11 @@ void Run::plan_parts() {
       published_.tokens.distinct += planned.distinct_tokens;
       std::vector<job::WorkItem> items;
       for (engine::PlannedChunk& chunk : planned.plan.chunks) {
-        items.push_back({{}, chunk.prefix, chunk.cost_tokens, chunk.trunk_tokens, std::move(chunk.payload),
+        items.push_back({{},
+                         chunk.prefix,
+                         chunk.cost_tokens,
+                         chunk.trunk_tokens,
+                         std::move(chunk.payload),
                          verification_.chooses_next()});
       }
       published_.part_tokens.push_back({planned.naive_tokens, planned.distinct_tokens, 0});
@@ -175,10 +180,12 @@ void Run::ensure_lanes() {
 namespace {
 
 // Saving and publishing take seconds; the attempt stops that much before its time is over.
-std::optional<Clock::time_point> deadline(const EvalOptions& options, const comm::Launch& launch, Clock::time_point start) {
+std::optional<Clock::time_point> deadline(const EvalOptions& options, const comm::Launch& launch,
+                                          Clock::time_point start) {
   std::optional<Clock::time_point> earliest;
   if (options.max_hours) {
-    earliest = start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(*options.max_hours * 3600 * 0.99));
+    earliest = start + std::chrono::duration_cast<Clock::duration>(
+                           std::chrono::duration<double>(*options.max_hours * 3600 * 0.99));
   }
   if (launch.job_end_unix_seconds) {
     constexpr int64_t kMarginSeconds = 30;

@@ -168,7 +168,7 @@ class Run {
   std::vector<PartStatus> part_status_;
   std::map<std::string, LeaderRate> rates_;  // by log
   std::optional<LiveScores> live_scores_;    // main thread
-  Published published_;  // rank 0
+  Published published_;                      // rank 0
   size_t parts_done_ = 0;
   // From started_.
   double inputs_read_seconds_ = 0;

@@ -116,8 +116,12 @@ void Run::keep_status(const std::stop_token& token) {
 }
 
 Json Run::status_details() const {
-  Json details = {{"layout", mesh_->description}, {"records", queue_.counts().completed}, {"progress", progress_.json(queue_.counts())},
-                  {"tasks", parts_status()}, {"ranks", ranks_status()}, {"numerics_class", class_name_}};
+  Json details = {{"layout", mesh_->description},
+                  {"records", queue_.counts().completed},
+                  {"progress", progress_.json(queue_.counts())},
+                  {"tasks", parts_status()},
+                  {"ranks", ranks_status()},
+                  {"numerics_class", class_name_}};
   if (first_chunk_seconds_ > 0) details["start_to_first_chunk_seconds"] = first_chunk_seconds_;
   return details;
 }
@@ -140,7 +144,8 @@ ExitCode Run::agree_on_exit_code() {
     progress_.end_line();
     const job::WorkQueue::Counts counts = queue_.counts();
     const std::string why = coordinator_ && coordinator_->stopped_by_deadline() ? "the time is nearly over"
-                            : shared_.stop.signal() != 0 ? fmt::format("signal {}", shared_.stop.signal()) : "asked to stop";
+                            : shared_.stop.signal() != 0 ? fmt::format("signal {}", shared_.stop.signal())
+                                                         : "asked to stop";
     log::warning("stopped early ({}): {} of {} chunks are done and saved; start again with -o {} to go on", why,
                  counts.completed, counts.added, identity_.directory.string());
     Json details = status_details();

@@ -33,9 +33,10 @@ void Run::open_output() {
     write_status("starting", status_details());
     job::place_token_file(identity_);
   });
-  const Json shared = parse_json(
-      session_.world().broadcast_bytes(is_root() ? Json{{"attempt", identity_.to_json()}, {"time", published_.time_id}}.dump() : "", 0),
-      "attempt");
+  const Json shared =
+      parse_json(session_.world().broadcast_bytes(
+                     is_root() ? Json{{"attempt", identity_.to_json()}, {"time", published_.time_id}}.dump() : "", 0),
+                 "attempt");
   identity_ = job::AttemptIdentity::from_json(shared["attempt"]);
   published_.time_id = shared["time"];
   text::fix_strftime_now(identity_.created_unix_seconds);
@@ -50,15 +51,17 @@ void Run::open_output() {
     if (has_leader) job::check_token_file(identity_, session_.rank());
     if (has_leader) {
       // Neither copied nor moved: the log is made in place.
-      log_.reset(new store::LogWriter(job::open_log(
-          identity_, session_.rank(),
-          {{"numerics_class", class_name_}, {"numerics_class_hash", class_hash_.hex()}, {"layout", mesh_->description}})));
+      log_.reset(new store::LogWriter(job::open_log(identity_, session_.rank(),
+                                                    {{"numerics_class", class_name_},
+                                                     {"numerics_class_hash", class_hash_.hex()},
+                                                     {"layout", mesh_->description}})));
     }
   });
   if (is_root()) job::remove_token_file(identity_);
-  replicas_ = std::make_unique<LocalReplicas>(
-      *mesh_, ReplicaOptions{work_.setup().model_folder, work_.setup().spec, budget_.rows, options_.threads_per_lane, class_hash_},
-      shared_.weights);
+  replicas_ = std::make_unique<LocalReplicas>(*mesh_,
+                                              ReplicaOptions{work_.setup().model_folder, work_.setup().spec,
+                                                             budget_.rows, options_.threads_per_lane, class_hash_},
+                                              shared_.weights);
   // A resume may have nothing to compute; it reads the weights when a chunk is missing.
   if (identity_.number == 0) replicas_->begin_loading();
 }
@@ -83,7 +86,8 @@ void Run::gather_peaks() {
   memory_.token_budget = budget_.rows;
   memory_.why_this_budget = budget_.why;
   for (size_t i = 0; i < peaks.size(); ++i) {
-    memory_.predicted_bytes.push_back(rank_memory(work_.setup().spec, options_.tp, ranks_[i], i == 0, budget_.rows, demand_).total());
+    memory_.predicted_bytes.push_back(
+        rank_memory(work_.setup().spec, options_.tp, ranks_[i], i == 0, budget_.rows, demand_).total());
     memory_.peak_bytes.push_back(parse_json(peaks[i], "peak"));
   }
 }

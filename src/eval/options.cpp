@@ -4,9 +4,9 @@
 #include <charconv>
 #include <utility>
 
+#include "chat.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
-#include "chat.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -49,7 +49,8 @@ Seeds parse_seeds(const std::string& text) {
     fail(ExitCode::kUsage, "--seed {}: expected one number, or python,numpy,torch,fewshot", text);
   }
   for (const std::string& part : parts) {
-    if (part != "None" && !to_integer(part)) fail(ExitCode::kUsage, "--seed {}: \"{}\" is not a whole number", text, part);
+    if (part != "None" && !to_integer(part))
+      fail(ExitCode::kUsage, "--seed {}: \"{}\" is not a whole number", text, part);
   }
   const std::string& torch = parts.size() == 1 ? parts.front() : parts[2];
   return {to_integer(torch), parts.size() == 3 ? 1234 : to_integer(parts.back())};
@@ -103,7 +104,8 @@ std::optional<int64_t> parse_token_budget(const std::string& text) {
   if (text == "auto") return std::nullopt;
   const auto value = to_integer(text);
   if (!value || *value < 1 || *value > kMaxTokenBudget) {
-    fail(ExitCode::kUsage, "--token-budget {}: expected auto or a number of tokens from 1 to {}", text, kMaxTokenBudget);
+    fail(ExitCode::kUsage, "--token-budget {}: expected auto or a number of tokens from 1 to {}", text,
+         kMaxTokenBudget);
   }
   return value;
 }
@@ -113,14 +115,15 @@ void check_batch_size(const std::string& text) {
   if (text.empty() || text == "auto") return;
   const auto value = to_integer(text.starts_with("auto:") ? text.substr(5) : text);
   if (value && *value >= 1) return;
-  fail(ExitCode::kUsage, "--batch-size {}: expected a number from 1 up, auto or auto:N (none is needed: see --token-budget)",
-       text);
+  fail(ExitCode::kUsage,
+       "--batch-size {}: expected a number from 1 up, auto or auto:N (none is needed: see --token-budget)", text);
 }
 
 void check_device(const std::string& device) {
   if (device.empty() || device == "cpu") return;
   if (device == "cuda" || device.starts_with("cuda:") || device == "mps") {
-    fail(ExitCode::kUnavailable, "--device {}: this build computes on CPUs only; leave the option out, or say cpu", device);
+    fail(ExitCode::kUnavailable, "--device {}: this build computes on CPUs only; leave the option out, or say cpu",
+         device);
   }
   fail(ExitCode::kUsage, "--device {}: expected cpu or cuda", device);
 }
@@ -147,7 +150,8 @@ Json parse_key_values(const std::string& text, const std::string& option) {
   Json values = Json::object();
   for (const std::string& part : split_top_level(text)) {
     const size_t equals = part.find('=');
-    if (equals == std::string::npos || equals == 0) fail(ExitCode::kUsage, "--{} {}: \"{}\" is not key=value", option, text, part);
+    if (equals == std::string::npos || equals == 0)
+      fail(ExitCode::kUsage, "--{} {}: \"{}\" is not key=value", option, text, part);
     values[part.substr(0, equals)] = parse_value(part.substr(equals + 1));
   }
   return values;
@@ -159,7 +163,8 @@ namespace {
 Field gen_kwargs_field(EvalOptions& o) {
   Field field = text_field("gen-kwargs", "K=V,..", o.gen_kwargs,
                            "Changes generation settings of all generation tasks, such as max_gen_toks=64 or "
-                           "temperature=0.7,top_p=0.9 or until=[\"\\n\"], or one JSON object.", Affects::kNumbers);
+                           "temperature=0.7,top_p=0.9 or until=[\"\\n\"], or one JSON object.",
+                           Affects::kNumbers);
   field.may_repeat = field.takes_more = field.takes_mapping = true;
   field.set = [&o](const std::string& text) {
     Json values = parse_key_values(o.gen_kwargs, "gen-kwargs");
@@ -170,9 +175,11 @@ Field gen_kwargs_field(EvalOptions& o) {
 }
 
 Field chat_template_field(EvalOptions& o) {
-  Field field = text_field("apply-chat-template", "NAME", o.apply_chat_template,
-                           "Put prompts through the model's chat template, as instruction-tuned models expect: the default "
-                           "one, or the one of that name.", Affects::kNumbers);
+  Field field =
+      text_field("apply-chat-template", "NAME", o.apply_chat_template,
+                 "Put prompts through the model's chat template, as instruction-tuned models expect: the default "
+                 "one, or the one of that name.",
+                 Affects::kNumbers);
   field.value_if_bare = "true";
   return field;
 }
@@ -200,12 +207,16 @@ std::map<std::string, std::vector<int64_t>> parse_samples(const std::string& tex
 std::vector<Field> fields(EvalOptions& o) {
   using enum Affects;
   std::vector<Field> all = {
-      text_field("model", "DIR", o.model,
-                 "Model to evaluate: a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or the id of a "
-                 "model in the hub cache (org/name).", kNumbers),
-      text_field("adapter", "DIR", o.adapter,
-                 "LoRA adapter on the model, a folder as PEFT saves it (adapter_config.json, adapter_model.safetensors), or "
-                 "the id of one in the hub cache. It is not merged into the model. Default: none.", kNumbers),
+      text_field(
+          "model", "DIR", o.model,
+          "Model to evaluate: a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or the id of a "
+          "model in the hub cache (org/name).",
+          kNumbers),
+      text_field(
+          "adapter", "DIR", o.adapter,
+          "LoRA adapter on the model, a folder as PEFT saves it (adapter_config.json, adapter_model.safetensors), or "
+          "the id of one in the hub cache. It is not merged into the model. Default: none.",
+          kNumbers),
       list_field("tasks", "A,B", o.tasks,
                  "Tasks, groups, tags, globs or paths of task files, separated by commas. See `evalmpi tasks list`.",
                  kNumbers),
@@ -215,42 +226,57 @@ std::vector<Field> fields(EvalOptions& o) {
       number_field("limit", "N", o.limit,
                    "Evaluate only the first N documents of each task, or with N below 1 that fraction.", kNumbers),
       text_field("samples", "JSON", o.samples,
-                 "Evaluate only these documents: {\"arc_easy\": [0, 3, 17], ...}, rows of the evaluated split from 0, or a file "
-                 "that holds this. Tasks that are not named are evaluated whole.", kNumbers),
-      text_field("device", "NAME", o.device, "cpu, or cuda where there is one. Default: what this build and machine have.", kLayout),
+                 "Evaluate only these documents: {\"arc_easy\": [0, 3, 17], ...}, rows of the evaluated split from 0, "
+                 "or a file "
+                 "that holds this. Tasks that are not named are evaluated whole.",
+                 kNumbers),
+      text_field("device", "NAME", o.device,
+                 "cpu, or cuda where there is one. Default: what this build and machine have.", kLayout),
       text_field("dtype", "TYPE", o.dtype,
                  "Arithmetic: auto, float32, bfloat16 or float16. On a CPU auto is float32, the only one.", kNumbers),
       integer_field("max-length", "N", o.max_length, 1,
-                    "Cut prompts on the left to N tokens, continuation included. Default: the model's positions.", kNumbers),
-      text_field("seed", "N", o.seed,
-                 "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. The last two matter here: torch "
-                 "draws tokens where a task samples, fewshot draws the examples. Default 0,1234,1234,1234.", kNumbers),
+                    "Cut prompts on the left to N tokens, continuation included. Default: the model's positions.",
+                    kNumbers),
+      text_field(
+          "seed", "N", o.seed,
+          "Seeds as the harness has them: one number, or python,numpy,torch,fewshot. The last two matter here: torch "
+          "draws tokens where a task samples, fewshot draws the examples. Default 0,1234,1234,1234.",
+          kNumbers),
       gen_kwargs_field(o),
       chat_template_field(o),
       text_field("chat-template-args", "K=V,..", o.chat_template_args,
                  "Variables for the chat template, such as enable_thinking=false.", kNumbers),
       boolean_field("enable-thinking", o.enable_thinking,
-                    "Whether a reasoning model thinks before it answers: the chat template's variable enable_thinking. true is for "
-                    "tasks that generate, and needs --think-end-token.", kNumbers),
-      text_field("think-end-token", "TEXT|ID", o.think_end_token,
-                 "What ends a model's thinking, such as </think>, or the token's id: answers are taken after the last one.", kNumbers),
-      boolean_field("fewshot-as-multiturn", o.fewshot_as_multiturn,
-                    "With a chat template: examples as turns of user and assistant (the default), or with false all in the "
-                    "one message of the user.", kNumbers),
+                    "Whether a reasoning model thinks before it answers: the chat template's variable enable_thinking. "
+                    "true is for "
+                    "tasks that generate, and needs --think-end-token.",
+                    kNumbers),
+      text_field(
+          "think-end-token", "TEXT|ID", o.think_end_token,
+          "What ends a model's thinking, such as </think>, or the token's id: answers are taken after the last one.",
+          kNumbers),
+      boolean_field(
+          "fewshot-as-multiturn", o.fewshot_as_multiturn,
+          "With a chat template: examples as turns of user and assistant (the default), or with false all in the "
+          "one message of the user.",
+          kNumbers),
       text_field("system-instruction", "TEXT", o.system_instruction,
                  "Text before every prompt; with a chat template it is the system's message.", kNumbers),
       boolean_field("add-bos-token", o.add_bos_token,
-                    "Put the BOS token before every prompt, or do not. Default: as the tokenizer's own files say.", kNumbers),
+                    "Put the BOS token before every prompt, or do not. Default: as the tokenizer's own files say.",
+                    kNumbers),
       integer_field("prefix-token-id", "ID", o.prefix_token_id, 0,
                     "The token that an empty context is scored after. Default: BOS, else EOS.", kNumbers),
-      text_field("tokenizer", "DIR", o.tokenizer, "Another tokenizer than the model's: a folder, or the id of a cached model.",
-                 kNumbers),
+      text_field("tokenizer", "DIR", o.tokenizer,
+                 "Another tokenizer than the model's: a folder, or the id of a cached model.", kNumbers),
       path_list_field("data-root", "DIR", o.data_roots,
                       "Folder with datasets as DIR/<org>/<name>/, looked at before the Hugging Face hub cache. May be "
-                      "given several times.", kNumbers),
+                      "given several times.",
+                      kNumbers),
       path_list_field("include-path", "DIR", o.include_paths,
                       "Folder with further task files; its tasks replace built-in ones of the same name. May be given "
-                      "several times.", kNumbers),
+                      "several times.",
+                      kNumbers),
       integer_field("bootstrap-iters", "N", o.bootstrap_iterations, 0,
                     "Resamples for standard errors that have no closed form (perplexity). 0: none. Default 100000.",
                     kNumbers),
@@ -262,36 +288,46 @@ std::vector<Field> fields(EvalOptions& o) {
                     "CPU threads that work on one chunk. Default 1: each core has a chunk of its own.", kLayout),
       text_field("token-budget", "N", o.token_budget,
                  "Distinct tokens computed in one step, or auto: as many as the kernels need for their full rate and "
-                 "memory allows. Changes memory and speed, never a score. `evalmpi plan` shows the choice.", kLayout),
+                 "memory allows. Changes memory and speed, never a score. `evalmpi plan` shows the choice.",
+                 kLayout),
       text_field("batch-size", "X", o.batch_size,
                  "A number, auto or auto:N, for the habit's sake: nothing has to be tuned, and no score depends on it. "
-                 "Work is sized in distinct tokens instead; to use less memory, lower --token-budget.", kLayout),
+                 "Work is sized in distinct tokens instead; to use less memory, lower --token-budget.",
+                 kLayout),
       number_field("max-hours", "H", o.max_hours,
                    "Stop in time before H hours are over, with everything saved (exit code 75). The end of a Slurm job "
-                   "is heeded without this.", kLayout),
-      number_field("hang-timeout", "S", o.hang_timeout,
-                   "End the job (exit code 75, everything saved) when a rank shows no sign of life for S seconds, or a thread "
-                   "neither computes nor reads; the message names it. However slow, work is no hang. 0: never. Default 300.",
+                   "is heeded without this.",
                    kLayout),
+      number_field(
+          "hang-timeout", "S", o.hang_timeout,
+          "End the job (exit code 75, everything saved) when a rank shows no sign of life for S seconds, or a thread "
+          "neither computes nor reads; the message names it. However slow, work is no hang. 0: never. Default 300.",
+          kLayout),
       path_field("output", "DIR", o.output,
                  "Where results go; a second start with the same folder computes only what is missing. Default: a new "
-                 "folder runs/<what>-<time>.", kOutput),
+                 "folder runs/<what>-<time>.",
+                 kOutput),
       switch_field("predict-only", o.predict_only, "Ask and write the samples, but compute no metrics.", kOutput),
-      switch_field("write-out", o.write_out, "Print the first document's prompt of each task before it is asked.", kOutput),
-      switch_field("show-config", o.show_config, "Print the whole results file, task configurations included.", kOutput),
+      switch_field("write-out", o.write_out, "Print the first document's prompt of each task before it is asked.",
+                   kOutput),
+      switch_field("show-config", o.show_config, "Print the whole results file, task configurations included.",
+                   kOutput),
       switch_field("log-samples", o.log_samples, "Write samples_<task>_<time>.jsonl. Default on; --no-log-samples.",
                    kOutput),
       switch_field("quiet", o.quiet, "Print only the table and errors.", kOutput),
       number_field("verify", "FRACTION", o.verify,
-                   "Compute this share of the chunks a second time, on another copy of the model where there is one, and compare "
-                   "bit by bit: finds damaged hardware. Between 0 and 1. Default 0.", kOutput),
+                   "Compute this share of the chunks a second time, on another copy of the model where there is one, "
+                   "and compare "
+                   "bit by bit: finds damaged hardware. Between 0 and 1. Default 0.",
+                   kOutput),
       switch_field("strict", o.strict,
-                   "On a resume, compute again what was computed in another numerics class (another tp, say).", kOutput),
+                   "On a resume, compute again what was computed in another numerics class (another tp, say).",
+                   kOutput),
       switch_field("timings", o.timings, "Print where the time went.", kOutput),
   };
-  constexpr std::pair<const char*, char> kLetters[] = {{"model", 'M'}, {"tasks", 't'}, {"limit", 'L'}, {"num-fewshot", 'f'},
-                                                       {"batch-size", 'b'}, {"output", 'o'}, {"log-samples", 's'}, {"samples", 'E'},
-                                                       {"write-out", 'w'}, {"predict-only", 'x'}};
+  constexpr std::pair<const char*, char> kLetters[] = {
+      {"model", 'M'},  {"tasks", 't'},       {"limit", 'L'},   {"num-fewshot", 'f'}, {"batch-size", 'b'},
+      {"output", 'o'}, {"log-samples", 's'}, {"samples", 'E'}, {"write-out", 'w'},   {"predict-only", 'x'}};
   for (Field& field : all) {
     for (const auto& [name, letter] : kLetters) {
       if (field.name == name) field.letter = letter;
@@ -313,7 +349,8 @@ ResolvedOptions resolve_run(const EvalOptions& options) {
   if (options.hang_timeout && !(*options.hang_timeout >= 0 && *options.hang_timeout <= 1e6)) {
     fail(ExitCode::kUsage, "--hang-timeout {}: expected seconds, from 0 to a million", *options.hang_timeout);
   }
-  if (options.pp > 1) fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
+  if (options.pp > 1)
+    fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
   check_device(options.device);
   ResolvedOptions resolved;
   resolved.token_budget = parse_token_budget(options.token_budget);
@@ -329,7 +366,8 @@ ResolvedOptions resolve(const EvalOptions& options) {
     fail(ExitCode::kUsage, "--limit {}: expected a number of documents, or a fraction above 0", *options.limit);
   }
   if (options.limit && !options.samples.empty()) fail(ExitCode::kUsage, "--limit and --samples exclude each other");
-  if (options.predict_only && !options.log_samples) fail(ExitCode::kUsage, "--predict-only with --no-log-samples would write nothing");
+  if (options.predict_only && !options.log_samples)
+    fail(ExitCode::kUsage, "--predict-only with --no-log-samples would write nothing");
   resolved.samples = parse_samples(options.samples);
   const Seeds seeds = parse_seeds(options.seed);
   resolved.fewshot_seed = seeds.fewshot;

@@ -6,15 +6,15 @@
 #include <chrono>
 #include <unordered_set>
 
+#include "budget.h"
 #include "evalmpi/comm/communicator.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/eval/run.h"
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/tensor_table.h"
-#include "budget.h"
-#include "time_spent.h"
 #include "file_work.h"
 #include "task_work.h"
+#include "time_spent.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -23,14 +23,16 @@ std::string shard_lines(const Setup& setup, int tp) {
   const model::ModelSpec& spec = setup.spec;
   const model::ShardPlan plan = model::make_shard_plan(spec, tp);
   const std::vector<model::TensorRow> table = model::make_tensor_table(spec);
-  std::string text = fmt::format("model: {} ({}), {} parameters, {} layers, {} query heads, {} KV heads, MLP {}, vocabulary {}\n",
-                                 setup.model_folder.string(), spec.architecture, model::count_parameters(table), spec.layers,
-                                 spec.heads, spec.kv_heads, spec.mlp, spec.vocab);
+  std::string text =
+      fmt::format("model: {} ({}), {} parameters, {} layers, {} query heads, {} KV heads, MLP {}, vocabulary {}\n",
+                  setup.model_folder.string(), spec.architecture, model::count_parameters(table), spec.layers,
+                  spec.heads, spec.kv_heads, spec.mlp, spec.vocab);
   text += "place  query heads  KV heads  MLP columns  vocabulary  parameters\n";
   for (int rank = 0; rank < tp; ++rank) {
     const model::RankShard& shard = plan.ranks[rank];
-    text += fmt::format("{:>5}  {:>11}  {:>8}  {:>11}  {:>10}  {:>10}\n", rank, shard.query_heads.size(), shard.kv_heads.size(),
-                        shard.mlp.size(), shard.vocab.size(), model::count_parameters(table, spec, shard));
+    text += fmt::format("{:>5}  {:>11}  {:>8}  {:>11}  {:>10}  {:>10}\n", rank, shard.query_heads.size(),
+                        shard.kv_heads.size(), shard.mlp.size(), shard.vocab.size(),
+                        model::count_parameters(table, spec, shard));
   }
   return text;
 }
@@ -50,16 +52,17 @@ std::vector<RankSituation> one_rank_per_place(const EvalOptions& options) {
 
 std::string memory_lines(const Setup& setup, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
                          const Demand& demand) {
-  std::string text = fmt::format("\nmemory, with a rank for each place and {} lane{} each; longest sequence {} tokens\n",
-                                 ranks[0].lanes[0], ranks[0].lanes[0] > 1 ? "s" : "", demand.positions);
-  text += fmt::format("{:>5}  {:>10} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>10}\n", "rank", "program", "weights", "keys,values",
-                      "activations", "head", "loading", "requests", "peak");
+  std::string text =
+      fmt::format("\nmemory, with a rank for each place and {} lane{} each; longest sequence {} tokens\n",
+                  ranks[0].lanes[0], ranks[0].lanes[0] > 1 ? "s" : "", demand.positions);
+  text += fmt::format("{:>5}  {:>10} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>10}\n", "rank", "program", "weights",
+                      "keys,values", "activations", "head", "loading", "requests", "peak");
   for (size_t i = 0; i < ranks.size(); ++i) {
     const RankMemory memory = rank_memory(setup.spec, tp, ranks[i], i == 0, token_budget, demand);
-    text += fmt::format("{:>5}  {:>10} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>10}\n", i, bytes_text(memory.program),
-                        bytes_text(memory.weights), bytes_text(memory.lanes.key_values), bytes_text(memory.lanes.activations),
-                        bytes_text(memory.lanes.head), bytes_text(memory.loading), bytes_text(memory.requests),
-                        bytes_text(memory.total()));
+    text += fmt::format("{:>5}  {:>10} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>10}\n", i,
+                        bytes_text(memory.program), bytes_text(memory.weights), bytes_text(memory.lanes.key_values),
+                        bytes_text(memory.lanes.activations), bytes_text(memory.lanes.head), bytes_text(memory.loading),
+                        bytes_text(memory.requests), bytes_text(memory.total()));
   }
   const HostMemory host = fullest_host(setup.spec, tp, ranks, token_budget, demand);
   text += fmt::format("in all {}: {:.0f} % of this machine's {} ({} are free)\n", bytes_text(host.predicted_bytes),
@@ -84,7 +87,8 @@ struct Totals {
 template <class Documents, class Requests, class Naive, class Distinct, class Planned, class Chunks>
 std::string task_line(const std::string& name, const Documents& documents, const Requests& requests, const Naive& naive,
                       const Distinct& distinct, const Planned& planned, const Chunks& chunks) {
-  return fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", name, documents, requests, naive, distinct, planned, chunks);
+  return fmt::format("{:<40} {:>9} {:>9} {:>12} {:>12} {:>12} {:>7}\n", name, documents, requests, naive, distinct,
+                     planned, chunks);
 }
 
 std::string part_lines(comm::Communicator& self, Work& work, int64_t token_budget, Totals& totals) {
@@ -97,7 +101,8 @@ std::string part_lines(comm::Communicator& self, Work& work, int64_t token_budge
     const TaskRequests requests = work.encode(self, part, Hash128{}, device::usable_cores());
     const auto has_prompts = std::chrono::steady_clock::now();
     totals.prompts_seconds += seconds_since(has_data);
-    const PlannedTask planned = plan_task(requests, work.generation(part), token_budget, [](const Hash128&) { return false; });
+    const PlannedTask planned =
+        plan_task(requests, work.generation(part), token_budget, [](const Hash128&) { return false; });
     totals.trie_seconds += seconds_since(has_prompts);
     text += task_line(work.name(part), work.documents(part), requests.size(), planned.naive_tokens,
                       planned.distinct_tokens, planned.plan.planned_tokens, planned.plan.chunks.size());
@@ -108,7 +113,8 @@ std::string part_lines(comm::Communicator& self, Work& work, int64_t token_budge
     totals.planned_tokens += planned.plan.planned_tokens;
     totals.chunks += planned.plan.chunks.size();
   }
-  return text + task_line("all", "", totals.requests, totals.naive_tokens, totals.distinct_tokens, totals.planned_tokens, totals.chunks);
+  return text + task_line("all", "", totals.requests, totals.naive_tokens, totals.distinct_tokens,
+                          totals.planned_tokens, totals.chunks);
 }
 
 std::string plan_of_work(const EvalOptions& options, Work& work) {
@@ -118,23 +124,28 @@ std::string plan_of_work(const EvalOptions& options, Work& work) {
   const Setup& setup = work.setup();
   const double setup_seconds = seconds_since(start);
   const int dp = options.dp.value_or(1);
-  std::string text = fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
-                                 dp * options.tp > 1 ? "s" : "", dp, options.pp, options.tp, numerics_class(options.tp, options.pp));
+  std::string text =
+      fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
+                  dp * options.tp > 1 ? "s" : "", dp, options.pp, options.tp, numerics_class(options.tp, options.pp));
   text += shard_lines(setup, options.tp);
   const std::vector<RankSituation> ranks = one_rank_per_place(options);
   const int lanes = dp * ranks[0].lanes[0];
   const TokenBudget budget = choose_token_budget(setup.options.token_budget, setup.spec, options.tp, ranks);
-  text += fmt::format("token budget: {} rows in one step ({}); {} lane{}\n", budget.rows, budget.why, lanes, lanes > 1 ? "s" : "");
+  text += fmt::format("token budget: {} rows in one step ({}); {} lane{}\n", budget.rows, budget.why, lanes,
+                      lanes > 1 ? "s" : "");
   if (budget.warning) text += "warning: " + *budget.warning + "\n";
   if (!options.batch_size.empty()) text += batch_size_note(options.batch_size, budget.rows) + "\n";
   Totals totals;
   text += "\n" + part_lines(self, work, budget.rows, totals);
   text += memory_lines(setup, options.tp, ranks, budget.rows, totals.demand);
-  if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, totals.demand)) text += "warning: " + *warning + "\n";
+  if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, totals.demand))
+    text += "warning: " + *warning + "\n";
   if (options.timings) {
-    text += fmt::format("\ntimings: model, tokenizer and task files {:.3f} s; data {:.3f} s; prompts and tokens {:.3f} s; trie and "
-                        "chunks {:.3f} s; {} core{}\n", setup_seconds, totals.data_seconds, totals.prompts_seconds, totals.trie_seconds,
-                        device::usable_cores(), device::usable_cores() > 1 ? "s" : "");
+    text += fmt::format(
+        "\ntimings: model, tokenizer and task files {:.3f} s; data {:.3f} s; prompts and tokens {:.3f} s; trie and "
+        "chunks {:.3f} s; {} core{}\n",
+        setup_seconds, totals.data_seconds, totals.prompts_seconds, totals.trie_seconds, device::usable_cores(),
+        device::usable_cores() > 1 ? "s" : "");
   }
   return text;
 }

@@ -47,10 +47,14 @@ void Progress::update(const job::WorkQueue::Counts& counts) {
   if (counts.added == 0) return;
   const double elapsed = seconds_between(first_chunk_, now);
   const double left = seconds_left(counts, elapsed);
-  const double percent = counts.cost_added > 0 ? 100.0 * static_cast<double>(counts.cost_completed) / static_cast<double>(counts.cost_added) : 0;
-  std::string line = fmt::format("{:.0f} % of {} tokens, {}/{} chunks", percent, counts.cost_added, counts.completed, counts.added);
+  const double percent = counts.cost_added > 0 ? 100.0 * static_cast<double>(counts.cost_completed) /
+                                                     static_cast<double>(counts.cost_added)
+                                               : 0;
+  std::string line =
+      fmt::format("{:.0f} % of {} tokens, {}/{} chunks", percent, counts.cost_added, counts.completed, counts.added);
   if (elapsed > 0 && counts.cost_completed > 0) {
-    line += fmt::format(", {:.0f} tokens/s, {} left", static_cast<double>(counts.cost_completed) / elapsed, clock_text(left));
+    line += fmt::format(", {:.0f} tokens/s, {} left", static_cast<double>(counts.cost_completed) / elapsed,
+                        clock_text(left));
   }
   show(line, now - last_plain_ >= kPlainLineEvery);
 }
@@ -78,8 +82,11 @@ void Progress::end_line() {
 Json Progress::json(const job::WorkQueue::Counts& counts) const {
   const std::lock_guard lock(mutex_);
   const auto now = Clock::now();
-  Json json = {{"chunks", counts.added}, {"chunks_done", counts.completed}, {"tokens", counts.cost_added},
-               {"tokens_done", counts.cost_completed}, {"elapsed_seconds", seconds_between(started_, now)}};
+  Json json = {{"chunks", counts.added},
+               {"chunks_done", counts.completed},
+               {"tokens", counts.cost_added},
+               {"tokens_done", counts.cost_completed},
+               {"elapsed_seconds", seconds_between(started_, now)}};
   if (first_chunk_ != Clock::time_point{}) {
     json["first_chunk_seconds"] = seconds_between(started_, first_chunk_);
     const double left = seconds_left(counts, seconds_between(first_chunk_, now));

@@ -64,7 +64,8 @@ struct RunFacts {
 // Writes the samples file of a task. FAILS: kCannotWrite, kIo.
 void write_samples(Published& published, const TaskReport& report);
 
-// Writes results.h5, whose /run says in "results" what results_json() does, and results_<time>.json; prints the table. tasks: as reports. FAILS: kCannotWrite, kIo.
+// Writes results.h5, whose /run says in "results" what results_json() does, and results_<time>.json; prints the table.
+// tasks: as reports. FAILS: kCannotWrite, kIo.
 void publish_run(Published& published, std::vector<TaskReport>& reports, const std::vector<const task::Task*>& tasks,
                  const std::vector<task::GroupConfig>& groups, const RunFacts& facts);
 

@@ -18,7 +18,11 @@ class Reporter {
  public:
   Reporter(const task::Task& task, const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
            const text::Tokenizer& tokenizer, FullAnswers answers)
-      : task_(task), requests_(requests), generation_(generation), tokenizer_(tokenizer), answers_(std::move(answers)) {}
+      : task_(task),
+        requests_(requests),
+        generation_(generation),
+        tokenizer_(tokenizer),
+        answers_(std::move(answers)) {}
 
   TaskReport run(const ReportOptions& options) {
     size_t request = 0;
@@ -74,8 +78,8 @@ class Reporter {
     const std::string target = python::str(task_.target(row));
     const std::string doc_hash = sha256_hex(python::json_dumps(document, {2, false, false}));
     const task::Instance& first = instances.front();
-    const std::string prompt_hash = sha256_hex(
-        first.kind == task::RequestKind::kLoglikelihoodRolling ? first.continuation : *first.context);
+    const std::string prompt_hash =
+        sha256_hex(first.kind == task::RequestKind::kLoglikelihoodRolling ? first.continuation : *first.context);
     const std::string target_hash = sha256_hex(target);
     report_.table.documents.doc_id.push_back(row);
     report_.table.documents.doc_hash.push_back(doc_hash);
@@ -85,10 +89,17 @@ class Reporter {
     for (size_t f = 0; f < filters.size(); ++f) {
       Json names = Json::array();
       for (const auto& [name, value] : filters[f].metrics) names.push_back(name);
-      Json sample = {{"doc_id", row}, {"doc", document}, {"target", target}, {"arguments", exchange.arguments},
-                     {"resps", exchange.responses}, {"filtered_resps", texts_of_responses(filters[f].filtered_responses)},
-                     {"filter", filters[f].filter}, {"metrics", names}, {"doc_hash", doc_hash},
-                     {"prompt_hash", prompt_hash}, {"target_hash", target_hash}};
+      Json sample = {{"doc_id", row},
+                     {"doc", document},
+                     {"target", target},
+                     {"arguments", exchange.arguments},
+                     {"resps", exchange.responses},
+                     {"filtered_resps", texts_of_responses(filters[f].filtered_responses)},
+                     {"filter", filters[f].filter},
+                     {"metrics", names},
+                     {"doc_hash", doc_hash},
+                     {"prompt_hash", prompt_hash},
+                     {"target_hash", target_hash}};
       for (const auto& [name, value] : filters[f].metrics) sample[name] = value;
       if (f >= lines_of_filter_.size()) lines_of_filter_.emplace_back(filters[f].filter, "");
       lines_of_filter_[f].second += python::json_dumps(sample, {-1, false, false}) + "\n";
@@ -100,7 +111,8 @@ class Reporter {
   // The responses of one request as filters see them: the task's repeats, which are copies where answers cannot differ.
   std::vector<Json> add_answers(size_t request, int64_t position) {
     std::vector<Json> responses;
-    for (int32_t repeat = 0; repeat < requests_.repeats; ++repeat) responses.push_back(add_answer(request, repeat, position));
+    for (int32_t repeat = 0; repeat < requests_.repeats; ++repeat)
+      responses.push_back(add_answer(request, repeat, position));
     responses.resize(static_cast<size_t>(task_.config().repeats), responses.front());
     return responses;
   }
@@ -148,7 +160,8 @@ class Reporter {
     table.token_count.push_back(static_cast<int32_t>(generation.tokens.size()));
     table.token_offset.push_back(table.token_offset.back());
     table.text.push_back(text);
-    table.prompt_tokens.push_back(static_cast<int32_t>(requests_.token_begin[request + 1] - requests_.token_begin[request]));
+    table.prompt_tokens.push_back(
+        static_cast<int32_t>(requests_.token_begin[request + 1] - requests_.token_begin[request]));
     table.finish.push_back(static_cast<int8_t>(generation.finish));
     store::TimingTable& timings = report_.table.timings;
     timings.row.push_back(static_cast<int32_t>(table.doc.size()) - 1);

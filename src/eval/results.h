@@ -20,8 +20,8 @@ namespace evalmpi::eval {
 struct TaskReport {
   task::TaskResult result;
   store::TaskResults table;
-  std::string samples;    // JSON lines, as the harness writes them
-  std::string task_hash;  // of all samples
+  std::string samples;                         // JSON lines, as the harness writes them
+  std::string task_hash;                       // of all samples
   std::set<int32_t> records_of_other_classes;  // AnswerPlace::record
 };
 
@@ -32,8 +32,8 @@ struct ReportOptions {
   int threads = 1;
 };
 
-// REQUIRES: every request has an answer. Everything is in document order, so the bytes do not depend on who computed what
-// when. FAILS: kBadInput naming the log when a record is damaged, kIo.
+// REQUIRES: every request has an answer. Everything is in document order, so the bytes do not depend on who computed
+// what when. FAILS: kBadInput naming the log when a record is damaged, kIo.
 TaskReport report_task(const task::Task& task, const TaskRequests& requests,
                        const std::optional<GenerationPlan>& generation, AnswerTable& answers,
                        const text::Tokenizer& tokenizer, const ReportOptions& options);

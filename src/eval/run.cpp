@@ -29,7 +29,11 @@ class Job {
  public:
   Job(comm::Session& session, const JobOptions& options, std::vector<Combination> combinations,
       const RunContext& context, SharedByRuns& shared)
-      : session_(session), options_(options), combinations_(std::move(combinations)), context_(context), shared_(shared) {}
+      : session_(session),
+        options_(options),
+        combinations_(std::move(combinations)),
+        context_(context),
+        shared_(shared) {}
 
   ExitCode execute(const fs::path& folder) {
     folder_ = folder;
@@ -39,7 +43,8 @@ class Job {
       return run_all();
     } catch (...) {
       const comm::Failure failure = comm::current_failure();
-      if (is_root()) write_status("failed", {{"exit_code", static_cast<int>(failure.code)}, {"error", failure.message}});
+      if (is_root())
+        write_status("failed", {{"exit_code", static_cast<int>(failure.code)}, {"error", failure.message}});
       throw;
     }
   }
@@ -189,7 +194,8 @@ ExitCode run(comm::Session& session, const FileOptions& options, const RunContex
   const NotedEnding noted(context.watchdog, shared);
   EvalOptions each = options.each;
   const bool has_file_only = each.output.empty() && !options.output_file.empty();
-  each.output = choose_output(session, has_file_only ? options.output_file + ".run" : each.output, 1, context).folder.string();
+  each.output =
+      choose_output(session, has_file_only ? options.output_file + ".run" : each.output, 1, context).folder.string();
   FileWork work(options);
   return Run(session, each, work, context, shared).execute();
 }

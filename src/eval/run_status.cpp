@@ -71,7 +71,8 @@ std::string tasks_text(const Json& tasks) {
   std::string lines;
   for (const auto& [name, task] : tasks.items()) {
     const double requests = number(task, "requests"), missing = number(task, "missing");
-    lines += fmt::format("  {:<{}}  {:>3.0f} %", name, width, requests > 0 ? 100 * (1 - std::min(1.0, missing / requests)) : 100.0);
+    lines += fmt::format("  {:<{}}  {:>3.0f} %", name, width,
+                         requests > 0 ? 100 * (1 - std::min(1.0, missing / requests)) : 100.0);
     const std::string scores = scores_text(part(task, "scores"));
     if (!scores.empty()) {
       lines += "  " + scores;
@@ -86,12 +87,13 @@ std::string tasks_text(const Json& tasks) {
 std::string ranks_text(const Json& ranks) {
   std::string lines;
   if (const Json& slowest = part(ranks, "slowest"); !slowest.empty()) {
-    lines += fmt::format("slowest     rank {} on {}: {:.0f} tokens/s, {:.2f} of the fastest\n", text(slowest, "rank"),
-                         text(slowest, "host"), number(slowest, "tokens_per_second"), number(slowest, "of_the_fastest"));
+    lines +=
+        fmt::format("slowest     rank {} on {}: {:.0f} tokens/s, {:.2f} of the fastest\n", text(slowest, "rank"),
+                    text(slowest, "host"), number(slowest, "tokens_per_second"), number(slowest, "of_the_fastest"));
   }
   if (const Json& quietest = part(ranks, "quietest"); number(quietest, "silent_seconds") >= 5) {
-    lines += fmt::format("quietest    rank {} on {} (process {}): silent for {}; it was last {}\n", text(quietest, "rank"),
-                         text(quietest, "host"), text(quietest, "process"),
+    lines += fmt::format("quietest    rank {} on {} (process {}): silent for {}; it was last {}\n",
+                         text(quietest, "rank"), text(quietest, "host"), text(quietest, "process"),
                          age_text(number(quietest, "silent_seconds")), text(quietest, "last"));
   }
   return lines;
@@ -110,7 +112,8 @@ std::string hosts_text(const Json& run) {
 
 std::string combinations_text(const Json& status) {
   if (!status.contains("combinations")) return "";
-  std::string line = fmt::format("combination {} of {} done", text(status, "combinations_done"), text(status, "combinations"));
+  std::string line =
+      fmt::format("combination {} of {} done", text(status, "combinations_done"), text(status, "combinations"));
   if (const std::string now = text(status, "combination"); !now.empty()) line += ", at work on " + now;
   return line + "\n";
 }
@@ -137,8 +140,8 @@ RunStatus read_run_status(const fs::path& directory) {
   const fs::path file = directory / "status.json";
   const std::optional<Json> status = store::read_status(directory);
   if (!status) {
-    fail(ExitCode::kMissingInput, "{}: no run has worked here (there is no status.json); give the folder of evalmpi's -o",
-         directory.string());
+    fail(ExitCode::kMissingInput,
+         "{}: no run has worked here (there is no status.json); give the folder of evalmpi's -o", directory.string());
   }
   RunStatus run{(*status)["state"], seconds_since_written(file), "", *status, ""};
   judge(run, directory);
@@ -149,7 +152,8 @@ std::optional<ExitCode> outcome(const RunStatus& run) {
   if (run.state == "starting" || run.state == "running") return std::nullopt;
   if (run.state == "complete") return ExitCode::kComplete;
   if (run.state == "silent" || run.state == "stopped") return ExitCode::kStoppedEarly;
-  return static_cast<ExitCode>(static_cast<int>(number(run.status, "exit_code", static_cast<int>(ExitCode::kInternal))));
+  return static_cast<ExitCode>(
+      static_cast<int>(number(run.status, "exit_code", static_cast<int>(ExitCode::kInternal))));
 }
 
 Json to_json(const RunStatus& run) {
@@ -166,17 +170,20 @@ std::string to_text(const RunStatus& run, const fs::path& directory) {
   const Json& progress = part(of_run, "progress");
   std::string lines = fmt::format("{}  {}, attempt {}, last sign of life {} ago\n", directory.string(), run.state,
                                   text(run.status, "attempt"), age_text(run.age_seconds));
-  if (!run.why_silent.empty()) lines += fmt::format("silent      {}: start it again with the same -o\n", run.why_silent);
-  if (const std::string error = text(run.status, "error"); !error.empty()) lines += fmt::format("error       {}\n", error);
+  if (!run.why_silent.empty())
+    lines += fmt::format("silent      {}: start it again with the same -o\n", run.why_silent);
+  if (const std::string error = text(run.status, "error"); !error.empty())
+    lines += fmt::format("error       {}\n", error);
   lines += combinations_text(run.status);
   if (const std::string layout = text(of_run, "layout"); !layout.empty()) {
     const std::string hosts = hosts_text(of_run);
     lines += fmt::format("layout      {}{}\n", layout, hosts.empty() ? "" : " (" + hosts + ")");
   }
   if (number(progress, "chunks") > 0) {
-    lines += fmt::format("progress    {:.0f} % of {:.0f} tokens, {:.0f}/{:.0f} chunks", percent(progress), number(progress, "tokens"),
-                         number(progress, "chunks_done"), number(progress, "chunks"));
-    if (number(progress, "tokens_per_second") > 0) lines += fmt::format(", {:.0f} tokens/s", number(progress, "tokens_per_second"));
+    lines += fmt::format("progress    {:.0f} % of {:.0f} tokens, {:.0f}/{:.0f} chunks", percent(progress),
+                         number(progress, "tokens"), number(progress, "chunks_done"), number(progress, "chunks"));
+    if (number(progress, "tokens_per_second") > 0)
+      lines += fmt::format(", {:.0f} tokens/s", number(progress, "tokens_per_second"));
     if (run.state == "running" && part(progress, "left_seconds").is_number()) {
       lines += fmt::format(", {} left", clock_text(number(progress, "left_seconds")));
     }

@@ -44,7 +44,8 @@ std::map<std::string, fs::path> find_samples(const fs::path& directory) {
     if (known.empty() || known.filename() < entry.path().filename()) known = entry.path();
   }
   if (newest.empty()) {
-    fail(ExitCode::kMissingInput, "{}: no samples_<task>_<time>.jsonl here or below; run with --log-samples", directory.string());
+    fail(ExitCode::kMissingInput, "{}: no samples_<task>_<time>.jsonl here or below; run with --log-samples",
+         directory.string());
   }
   return newest;
 }
@@ -54,7 +55,8 @@ Json results_beside(const fs::path& samples) {
   fs::path newest;
   for (const fs::directory_entry& entry : fs::directory_iterator(samples.parent_path())) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("results_") && name.ends_with(".json") && name > newest.filename().string()) newest = entry.path();
+    if (name.starts_with("results_") && name.ends_with(".json") && name > newest.filename().string())
+      newest = entry.path();
   }
   return newest.empty() ? Json::object() : read_json_file(newest);
 }
@@ -63,7 +65,8 @@ double to_number(const std::string& text, const std::string& where) {
   if (text == "-inf") return -std::numeric_limits<double>::infinity();
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) fail(ExitCode::kBadInput, "{}: \"{}\" is not a log-likelihood", where, text);
+  if (error != std::errc() || end != text.data() + text.size())
+    fail(ExitCode::kBadInput, "{}: \"{}\" is not a log-likelihood", where, text);
   return value;
 }
 
@@ -77,7 +80,8 @@ Json to_response(const Json& logged, task::OutputType type, const std::string& w
     const Json& value = logged.is_array() && !logged.empty() ? logged.front() : logged;
     return value.is_number() ? value : Json(to_number(python::str(value), where));
   }
-  if (!logged.is_array() || logged.size() != 2) fail(ExitCode::kBadInput, "{}: an answer must be [log-likelihood, is greedy]", where);
+  if (!logged.is_array() || logged.size() != 2)
+    fail(ExitCode::kBadInput, "{}: an answer must be [log-likelihood, is greedy]", where);
   return task::loglikelihood_response(to_number(python::str(logged[0]), where), python::str(logged[1]) == "True");
 }
 
@@ -116,7 +120,8 @@ task::Task task_of(task::TaskConfig config, const std::vector<Sample>& samples, 
   data::Split documents;
   for (const Sample& sample : samples) documents.rows.push_back(sample.line["doc"]);
   for (const auto& [column, value] : documents.rows.front().items()) documents.columns.push_back(column);
-  if (const Json shots = old_results.value("n-shot", Json::object()); shots.contains(config.name) && shots[config.name].is_number_integer()) {
+  if (const Json shots = old_results.value("n-shot", Json::object());
+      shots.contains(config.name) && shots[config.name].is_number_integer()) {
     config.num_fewshot = shots[config.name];
   }
   task::TaskOptions options;
@@ -125,7 +130,8 @@ task::Task task_of(task::TaskConfig config, const std::vector<Sample>& samples, 
 }
 
 // The sample's lines with new filtered responses and metrics.
-void append_lines(const Sample& sample, const std::vector<task::FilterScores>& filters, std::vector<std::string>& lines_of_filter) {
+void append_lines(const Sample& sample, const std::vector<task::FilterScores>& filters,
+                  std::vector<std::string>& lines_of_filter) {
   lines_of_filter.resize(filters.size());
   Json base = sample.line;
   for (const Json& metric : base.value("metrics", Json::array())) base.erase(python::str(metric));
@@ -148,7 +154,8 @@ struct Rescored {
   std::map<std::string, std::string> samples;  // the new lines by task
 };
 
-void rescore(const task::TaskConfig& config, const fs::path& file, const Json& old_results, const ScoreOptions& options, Rescored& all) {
+void rescore(const task::TaskConfig& config, const fs::path& file, const Json& old_results, const ScoreOptions& options,
+             Rescored& all) {
   const std::vector<Sample> samples = read_samples(file, config.output_type);
   all.tasks.push_back(task_of(config, samples, old_results));
   const task::Task& task = all.tasks.back();
@@ -184,12 +191,14 @@ void write_files(const Rescored& all, const Json& old_results, const ScoreOption
 std::vector<Field> fields(ScoreOptions& o) {
   using enum Affects;
   std::vector<Field> all = {
-      list_field("tasks", "A,B", o.tasks, "Tasks, groups, tags or globs to score. Default: all that have samples.", kNumbers),
+      list_field("tasks", "A,B", o.tasks, "Tasks, groups, tags or globs to score. Default: all that have samples.",
+                 kNumbers),
       path_list_field("include-path", "DIR", o.include_paths,
                       "Folder with further task files; its tasks replace built-in ones of the same name.", kNumbers),
       integer_field("bootstrap-iters", "N", o.bootstrap_iterations, 0,
                     "Resamples for standard errors that have no closed form. 0: none. Default 100000.", kNumbers),
-      path_field("output", "DIR", o.output, "Write new samples and results files there. Default: print the table only.", kOutput)};
+      path_field("output", "DIR", o.output, "Write new samples and results files there. Default: print the table only.",
+                 kOutput)};
   all.front().takes_more = true;
   all.front().letter = 't';
   all.back().letter = 'o';
@@ -219,7 +228,8 @@ std::string score(const ScoreOptions& options) {
   for (const task::Task& task : all.tasks) all.finished.tasks.push_back(&task);
   all.finished.groups = std::move(selection.groups);
   for (const task::GroupConfig& group : all.finished.groups) {
-    if (!group.metrics.empty()) all.finished.group_results.push_back(task::aggregate_group(group, all.finished.results));
+    if (!group.metrics.empty())
+      all.finished.group_results.push_back(task::aggregate_group(group, all.finished.results));
   }
   if (!options.output.empty()) write_files(all, old_results, options);
   return results_table(results_json(all.finished));

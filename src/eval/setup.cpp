@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "chat.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/model/adapter.h"
 #include "evalmpi/ops/head.h"
-#include "chat.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -23,17 +23,21 @@ Setup make_model_setup(const EvalOptions& options) {
   if (!options.adapter.empty()) {
     setup.spec = model::with_adapter(std::move(setup.spec), model::resolve_model_folder(options.adapter));
   }
-  setup.tokenizer_folder = options.tokenizer.empty() ? setup.model_folder : model::resolve_model_folder(options.tokenizer);
-  setup.tokenizer = std::make_unique<const text::Tokenizer>(text::Tokenizer::load(setup.tokenizer_folder, {options.add_bos_token}));
+  setup.tokenizer_folder =
+      options.tokenizer.empty() ? setup.model_folder : model::resolve_model_folder(options.tokenizer);
+  setup.tokenizer =
+      std::make_unique<const text::Tokenizer>(text::Tokenizer::load(setup.tokenizer_folder, {options.add_bos_token}));
   const int64_t max_length = options.max_length.value_or(setup.spec.max_positions);
   if (max_length > setup.spec.max_positions) {
     fail(ExitCode::kUsage, "--max-length {}: the model has {} positions", max_length, setup.spec.max_positions);
   }
   if (options.prefix_token_id && *options.prefix_token_id >= setup.spec.vocab) {
-    fail(ExitCode::kUsage, "--prefix-token-id {}: the model's vocabulary has {} tokens", *options.prefix_token_id, setup.spec.vocab);
+    fail(ExitCode::kUsage, "--prefix-token-id {}: the model's vocabulary has {} tokens", *options.prefix_token_id,
+         setup.spec.vocab);
   }
   setup.encoder = std::make_unique<const PromptEncoder>(
-      *setup.tokenizer, text::PromptRule{options.add_bos_token, options.prefix_token_id}, max_length, setup.spec.uniform_positions());
+      *setup.tokenizer, text::PromptRule{options.add_bos_token, options.prefix_token_id}, max_length,
+      setup.spec.uniform_positions());
   return setup;
 }
 
@@ -68,14 +72,17 @@ std::string adapter_note(const Setup& setup) {
   const int64_t tokens = setup.tokenizer->size(), rows = setup.spec.vocab;
   if (!setup.spec.adapter || tokens == rows) return "";
   return fmt::format(
-      "the model has {} vocabulary rows, its tokenizer {} tokens: lm_eval's peft= resizes the model to the latter, so its "
-      "log-likelihoods differ a little; those here are PEFT's own, and lm_eval's of the merged model (evalmpi convert --adapter)",
+      "the model has {} vocabulary rows, its tokenizer {} tokens: lm_eval's peft= resizes the model to the latter, so "
+      "its "
+      "log-likelihoods differ a little; those here are PEFT's own, and lm_eval's of the merged model (evalmpi convert "
+      "--adapter)",
       rows, tokens);
 }
 
 LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
   task::TaskOptions options = setup.task_options;
-  if (const auto rows = setup.options.samples.find(config.name); rows != setup.options.samples.end()) options.rows = rows->second;
+  if (const auto rows = setup.options.samples.find(config.name); rows != setup.options.samples.end())
+    options.rows = rows->second;
   LoadedTask loaded{task::Task::load(config, setup.data_roots, std::move(options)), std::nullopt};
   if (config.output_type == task::OutputType::kGenerateUntil) {
     loaded.generation = plan_generation(config.generation_kwargs, setup.spec, *setup.tokenizer, "task " + config.name,
@@ -83,8 +90,10 @@ LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
     loaded.generation->slot_positions = slot_positions(setup.spec);
     loaded.generation->think_end = setup.options.think_end_token;
   } else if (setup.options.chat.thinks) {
-    fail(ExitCode::kUsage, "task {}: --enable-thinking true is for tasks that generate; this one scores given texts, before which "
-         "a model cannot think", config.name);
+    fail(ExitCode::kUsage,
+         "task {}: --enable-thinking true is for tasks that generate; this one scores given texts, before which "
+         "a model cannot think",
+         config.name);
   }
   return loaded;
 }

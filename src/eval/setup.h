@@ -31,8 +31,8 @@ struct Setup {
   std::optional<text::ChatTemplate> chat_template;
 };
 
-// Reads config.json and the tokenizer: of the fields, those up to `encoder` but for the tasks'. No weights. FAILS: as their
-// readers.
+// Reads config.json and the tokenizer: of the fields, those up to `encoder` but for the tasks'. No weights. FAILS: as
+// their readers.
 Setup make_model_setup(const EvalOptions& options);
 
 // The same and the task files; no data. FAILS: as their readers.

@@ -10,8 +10,8 @@
 
 #include "evalmpi/base/bytes.h"
 #include "evalmpi/base/error.h"
-#include "evalmpi/text/python.h"
 #include "evalmpi/comm/together.h"
+#include "evalmpi/text/python.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -192,7 +192,8 @@ void Encoded::add_score(int64_t document, int32_t request_index, const EncodedPa
   token_begin.push_back(static_cast<int64_t>(tokens.size()));
 }
 
-void Encoded::add_generation(int64_t document, int32_t request_index, const std::vector<int32_t>& prompt, int32_t new_tokens) {
+void Encoded::add_generation(int64_t document, int32_t request_index, const std::vector<int32_t>& prompt,
+                             int32_t new_tokens) {
   add_score(document, request_index, {prompt, 0});
   max_new_tokens.back() = new_tokens;
 }
@@ -201,8 +202,9 @@ Slice slice_of(int64_t documents, int rank, int ranks) {
   return {documents * rank / ranks, documents * (rank + 1) / ranks};
 }
 
-TaskRequests encode_slices(comm::Communicator& world, const std::string& what, int64_t documents, const EncodeDocuments& encode,
-                           const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads) {
+TaskRequests encode_slices(comm::Communicator& world, const std::string& what, int64_t documents,
+                           const EncodeDocuments& encode, const std::optional<GenerationPlan>& generation,
+                           const Hash128& model_id, int threads) {
   Encoded mine = comm::run_together(world, fmt::format("prompts of {}", what), [&] {
     return encode_slice(encode, slice_of(documents, world.rank(), world.size()), threads);
   });
@@ -237,8 +239,11 @@ TaskRequests encode_slices(comm::Communicator& world, const std::string& what, i
 
 TaskRequests encode_task(comm::Communicator& world, const task::Task& task, const PromptEncoder& encoder,
                          const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads) {
-  const auto encode = [&](int64_t first, int64_t last) { return encode_documents(task, encoder, generation, first, last); };
-  return encode_slices(world, task.name(), static_cast<int64_t>(task.evaluated_rows().size()), encode, generation, model_id, threads);
+  const auto encode = [&](int64_t first, int64_t last) {
+    return encode_documents(task, encoder, generation, first, last);
+  };
+  return encode_slices(world, task.name(), static_cast<int64_t>(task.evaluated_rows().size()), encode, generation,
+                       model_id, threads);
 }
 
 PlannedTask plan_task(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
@@ -260,8 +265,7 @@ PlannedTask plan_task(const TaskRequests& requests, const std::optional<Generati
   if (generation) {
     const int32_t slots = std::min(kGenerationSlots, generation->slots_for(longest_prompt(requests)));
     const auto plan = [&](std::span<const size_t> chosen) {
-      return engine::plan_generations(generations_of(requests, chosen), generation->settings, slots,
-                                      token_budget);
+      return engine::plan_generations(generations_of(requests, chosen), generation->settings, slots, token_budget);
     };
     planned.plan = plan(missing);
     planned.distinct_tokens = all_missing ? planned.plan.distinct_tokens : plan(distinct).distinct_tokens;
@@ -280,7 +284,8 @@ std::string first_prompt_text(const task::Task& task) {
   for (const task::Instance& instance : instances) {
     if (shown == nullptr || *shown != *instance.context) text += *instance.context + "\n(end of the prompt)\n";
     shown = instance.context.get();
-    if (!instance.continuation.empty()) text += fmt::format("continuation {}: {}\n", instance.index, text::python::repr_text(instance.continuation));
+    if (!instance.continuation.empty())
+      text += fmt::format("continuation {}: {}\n", instance.index, text::python::repr_text(instance.continuation));
   }
   return text + fmt::format("target: {}\n\n", text::python::str(task.target(task.evaluated_rows().front())));
 }

@@ -37,9 +37,9 @@ struct Encoded {
   void add_generation(int64_t document, int32_t request_index, const std::vector<int32_t>& prompt, int32_t new_tokens);
 };
 
-// The requests of one part of a run in the order of (document, index). keys[i] names the answer of request i; requests of equal
-// content share a key. The windows of a rolling log-likelihood are requests 0, 1, .. of their document, which may have
-// none.
+// The requests of one part of a run in the order of (document, index). keys[i] names the answer of request i; requests
+// of equal content share a key. The windows of a rolling log-likelihood are requests 0, 1, .. of their document, which
+// may have none.
 struct TaskRequests {
   std::vector<int32_t> position;  // of the document among the evaluated ones
   std::vector<int32_t> index;
@@ -62,10 +62,11 @@ struct TaskRequests {
 using EncodeDocuments = std::function<Encoded(int64_t first, int64_t last)>;
 
 // COLLECTIVE over world. Of so many documents every rank encodes a slice on up to `threads` threads; rank 0 returns all
-// requests, the others none. model_id: hash of weights and tokenizer, part of every key. generation: of requests without
-// targets; rank 0's counts. FAILS: as encode, on all ranks.
-TaskRequests encode_slices(comm::Communicator& world, const std::string& what, int64_t documents, const EncodeDocuments& encode,
-                           const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads);
+// requests, the others none. model_id: hash of weights and tokenizer, part of every key. generation: of requests
+// without targets; rank 0's counts. FAILS: as encode, on all ranks.
+TaskRequests encode_slices(comm::Communicator& world, const std::string& what, int64_t documents,
+                           const EncodeDocuments& encode, const std::optional<GenerationPlan>& generation,
+                           const Hash128& model_id, int threads);
 
 // This rank's documents: [first, last).
 struct Slice {
@@ -73,9 +74,9 @@ struct Slice {
 };
 Slice slice_of(int64_t documents, int rank, int ranks);
 
-// The requests of a task. COLLECTIVE: as encode_slices. model_id: hash of weights and tokenizer, part of every key. `generation` belongs to generate_until tasks.
-// FAILS: kBadInput naming task and document, on the rank that found it (call it in run_together's way: it agrees
-// before it gathers).
+// The requests of a task. COLLECTIVE: as encode_slices. model_id: hash of weights and tokenizer, part of every key.
+// `generation` belongs to generate_until tasks. FAILS: kBadInput naming task and document, on the rank that found it
+// (call it in run_together's way: it agrees before it gathers).
 TaskRequests encode_task(comm::Communicator& world, const task::Task& task, const PromptEncoder& encoder,
                          const std::optional<GenerationPlan>& generation, const Hash128& model_id, int threads);
 

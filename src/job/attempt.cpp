@@ -55,8 +55,12 @@ std::string token_path(const AttemptIdentity& attempt) {
 fs::path manifest_path(const fs::path& directory) { return directory / "manifest.json"; }
 
 Json make_manifest(const AttemptOptions& options) {
-  return {{"format", kManifestFormat}, {"version", kManifestVersion},      {"run_id", random_hex(2)},
-          {"created", utc_now()},      {"must_match", options.must_match}, {"may_differ", options.may_differ},
+  return {{"format", kManifestFormat},
+          {"version", kManifestVersion},
+          {"run_id", random_hex(2)},
+          {"created", utc_now()},
+          {"must_match", options.must_match},
+          {"may_differ", options.may_differ},
           {"working_directory", options.working_directory}};
 }
 
@@ -90,7 +94,9 @@ void require_match(const fs::path& directory, const Json& before, const Json& no
 
 bool has_records(const fs::path& directory) {
   for (const store::LogName& log : store::list_logs(directory / "log")) {
-    if (store::scan_log(directory / "log" / log.file_name(), [](std::string_view, const store::LogPosition&) {}).records > 0) return true;
+    if (store::scan_log(directory / "log" / log.file_name(), [](std::string_view, const store::LogPosition&) {
+        }).records > 0)
+      return true;
   }
   return false;
 }
@@ -157,7 +163,10 @@ fs::path AttemptIdentity::log_path(int leader) const {
 }
 
 Json AttemptIdentity::to_json() const {
-  return {{"directory", directory.string()}, {"run_id", run_id}, {"number", number}, {"token", token},
+  return {{"directory", directory.string()},
+          {"run_id", run_id},
+          {"number", number},
+          {"token", token},
           {"created", created_unix_seconds}};
 }
 

@@ -134,7 +134,8 @@ std::optional<TakenItem> WorkQueue::take(int worker, const Hash128& held, int64_
     if (!taken) return is_refused ? std::nullopt : take_second_look(worker, max_cost, is_too_costly);
   }
   taken->payload = payload.make ? payload.make() : std::move(payload.bytes);
-  if (const std::lock_guard lock(mutex_); to_check_.contains(taken->id)) to_check_.at(taken->id) = {taken->payload, worker};
+  if (const std::lock_guard lock(mutex_); to_check_.contains(taken->id))
+    to_check_.at(taken->id) = {taken->payload, worker};
   return taken;
 }
 
@@ -240,9 +241,7 @@ std::optional<uint64_t> WorkQueue::checks(uint64_t id) const {
   return found == first_of_.end() ? std::nullopt : std::optional(found->second);
 }
 
-bool WorkQueue::is_drained_locked() const {
-  return stopped_ || (closed_ && counts_.waiting == 0 && to_check_.empty());
-}
+bool WorkQueue::is_drained_locked() const { return stopped_ || (closed_ && counts_.waiting == 0 && to_check_.empty()); }
 bool WorkQueue::is_finished_locked() const { return is_drained_locked() && counts_.in_flight == 0; }
 
 bool WorkQueue::is_drained() const {

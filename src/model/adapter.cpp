@@ -22,7 +22,8 @@ constexpr const char* kTensorFile = "adapter_model.safetensors";
 constexpr const char* kPrefix = "base_model.model.";
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 
-// What an adapter's names refer to: a model whose head is a module of its own, even where it shares the embedding's weight.
+// What an adapter's names refer to: a model whose head is a module of its own, even where it shares the embedding's
+// weight.
 ModelSpec untied(ModelSpec spec) {
   spec.tied_head = false;
   return spec;
@@ -52,11 +53,13 @@ fs::path tensor_file(const fs::path& folder) {
   if (fs::exists(folder / kTensorFile, ignored)) return kTensorFile;
   if (fs::exists(folder / "adapter_model.bin", ignored)) {
     fail(ExitCode::kMissingInput,
-         "{}: no {}; adapter_model.bin can run code when it is read and is not supported: load the adapter with PEFT and "
+         "{}: no {}; adapter_model.bin can run code when it is read and is not supported: load the adapter with PEFT "
+         "and "
          "save it with save_pretrained",
          folder.string(), kTensorFile);
   }
-  fail(ExitCode::kMissingInput, "{}: no {}: not a folder that PEFT's save_pretrained wrote", folder.string(), kTensorFile);
+  fail(ExitCode::kMissingInput, "{}: no {}: not a folder that PEFT's save_pretrained wrote", folder.string(),
+       kTensorFile);
 }
 
 Hash128 digest_of(const std::string& config, const fs::path& path) {
@@ -219,7 +222,8 @@ Adapter::Adapter(const fs::path& folder, const ModelSpec& spec) : folder_(folder
   unties_head_ = spec.tied_head && matcher.touches_tables;
   if (unties_head_ && json.contains("ensure_weight_tying") && json.at("ensure_weight_tying") == true) {
     fail(ExitCode::kBadInput,
-         "{}: \"ensure_weight_tying\" with trained embeddings is not supported; merge the adapter into the model with PEFT",
+         "{}: \"ensure_weight_tying\" with trained embeddings is not supported; merge the adapter into the model with "
+         "PEFT",
          path.string());
   }
   digest_ = digest_of(text, file_.files().front());

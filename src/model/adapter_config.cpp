@@ -19,12 +19,36 @@ constexpr size_t kMaxNames = 1 << 16;
 constexpr size_t kMaxPatterns = 1 << 12;
 
 // Settings that say nothing about what is computed here, or are read below.
-constexpr auto kHarmless = std::to_array<std::string_view>(
-    {"peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
-     "r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "fan_in_fan_out", "bias", "use_rslora",
-     "use_dora", "modules_to_save", "init_lora_weights", "layers_to_transform", "layers_pattern", "rank_pattern",
-     "alpha_pattern", "megatron_core", "loftq_config", "eva_config", "qalora_group_size", "ensure_weight_tying",
-     "runtime_config", "corda_config", "lora_ga_config"});
+constexpr auto kHarmless = std::to_array<std::string_view>({"peft_type",
+                                                            "task_type",
+                                                            "auto_mapping",
+                                                            "peft_version",
+                                                            "base_model_name_or_path",
+                                                            "revision",
+                                                            "inference_mode",
+                                                            "r",
+                                                            "lora_alpha",
+                                                            "lora_dropout",
+                                                            "target_modules",
+                                                            "exclude_modules",
+                                                            "fan_in_fan_out",
+                                                            "bias",
+                                                            "use_rslora",
+                                                            "use_dora",
+                                                            "modules_to_save",
+                                                            "init_lora_weights",
+                                                            "layers_to_transform",
+                                                            "layers_pattern",
+                                                            "rank_pattern",
+                                                            "alpha_pattern",
+                                                            "megatron_core",
+                                                            "loftq_config",
+                                                            "eva_config",
+                                                            "qalora_group_size",
+                                                            "ensure_weight_tying",
+                                                            "runtime_config",
+                                                            "corda_config",
+                                                            "lora_ga_config"});
 
 // Values that switch a setting off.
 bool is_off(const Json& value) {
@@ -59,18 +83,20 @@ void check_initialisation(const ConfigReader& config) {
   for (const char* plain : {"gaussian", "eva", "orthogonal"}) {
     if (kind == plain) return;
   }
-  fail(ExitCode::kBadInput,
-       "{}: \"init_lora_weights\" is \"{}\": the adapter was trained beside changed weights of the model. Save it as an "
-       "ordinary adapter: save_pretrained(..., path_initial_model_for_weight_conversion=...) of PEFT (pissa, corda and "
-       "olora), or merge it there",
-       config.where(), kind);
+  fail(
+      ExitCode::kBadInput,
+      "{}: \"init_lora_weights\" is \"{}\": the adapter was trained beside changed weights of the model. Save it as an "
+      "ordinary adapter: save_pretrained(..., path_initial_model_for_weight_conversion=...) of PEFT (pissa, corda and "
+      "olora), or merge it there",
+      config.where(), kind);
 }
 
 void check_others(const Json& config, const std::string& where) {
   for (const auto& [key, value] : config.items()) {
     if (std::find(kHarmless.begin(), kHarmless.end(), key) != kHarmless.end() || is_off(value)) continue;
-    fail_setting(where, key, "is a setting that is not supported; merge the adapter into the model with PEFT "
-                             "(merge_and_unload) and evaluate that");
+    fail_setting(where, key,
+                 "is a setting that is not supported; merge the adapter into the model with PEFT "
+                 "(merge_and_unload) and evaluate that");
   }
 }
 
@@ -116,8 +142,8 @@ void read_patterns(const ConfigReader& config, const char* key, Add add) {
 }
 
 bool is_last_part(std::string_view module, std::string_view name) {
-  return module == name || (module.size() > name.size() && module.ends_with(name) &&
-                            module[module.size() - name.size() - 1] == '.');
+  return module == name ||
+         (module.size() > name.size() && module.ends_with(name) && module[module.size() - name.size() - 1] == '.');
 }
 
 }  // namespace
@@ -166,8 +192,8 @@ AdapterConfig::AdapterConfig(const Json& json, const std::string& where) : where
   }
   for (const std::string& pattern : texts(config, "layers_pattern")) {
     if (pattern.empty()) continue;
-    layer_patterns_.push_back(
-        text::Regex::compile(fmt::format("(?:^|.*?\\.){}\\.(?P<idx>\\d+)\\.", pattern), where + ", \"layers_pattern\""));
+    layer_patterns_.push_back(text::Regex::compile(fmt::format("(?:^|.*?\\.){}\\.(?P<idx>\\d+)\\.", pattern),
+                                                   where + ", \"layers_pattern\""));
   }
   if (layer_patterns_.empty()) {
     layer_patterns_.push_back(text::Regex::compile(".*?\\.[^.]*\\.(?P<idx>\\d+)\\.", where));
@@ -194,7 +220,8 @@ bool AdapterConfig::is_in_chosen_layer(std::string_view module) const {
 
 bool AdapterConfig::targets(std::string_view module, bool is_linear, bool is_head) const {
   if (!excluded_.empty() && excluded_.match(module)) return false;
-  if (std::any_of(inside_saved_.begin(), inside_saved_.end(), [&](const auto& regex) { return regex.match(module).has_value(); })) {
+  if (std::any_of(inside_saved_.begin(), inside_saved_.end(),
+                  [&](const auto& regex) { return regex.match(module).has_value(); })) {
     return false;
   }
   if (all_linear_) return is_linear && !is_head && (!has_layers_ || is_in_chosen_layer(module));

@@ -1,6 +1,7 @@
 #pragma once
 
-// adapter_config.json of PEFT (peft/tuners/lora/config.py): which modules of a model have LoRA, of which rank and scale.
+// adapter_config.json of PEFT (peft/tuners/lora/config.py): which modules of a model have LoRA, of which rank and
+// scale.
 
 #include <cstdint>
 #include <filesystem>

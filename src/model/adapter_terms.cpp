@@ -54,7 +54,10 @@ Linear* linear_of(const TensorRow& row, Weights& weights) {
 class ModuleReader {
  public:
   ModuleReader(const Adapter& adapter, const AdapterModule& module, const TensorRow& row, const Slice& slice)
-      : file_(adapter.file()), module_(module), row_(row), rows_(slice.dim == 0 ? slice : whole_rows(row)),
+      : file_(adapter.file()),
+        module_(module),
+        row_(row),
+        rows_(slice.dim == 0 ? slice : whole_rows(row)),
         columns_(slice.dim == 1 ? slice : whole_columns(row)) {}
 
   const Slice& rows() const { return rows_; }
@@ -135,7 +138,8 @@ void widen_head(const ModuleReader& reader, double scale, const at::Tensor& base
 void add_to_embedding(const Adapter& adapter, const AdapterModule& module, const TensorRow& row, const Slice& slice,
                       const at::Tensor& base_VD, Weights& weights) {
   const ModuleReader reader(adapter, module, row, slice);
-  const at::Tensor a_RV = reader.read(module.tensors + ".lora_embedding_A", {module.rank, row.shape[0]}, {1, slice.ranges});
+  const at::Tensor a_RV =
+      reader.read(module.tensors + ".lora_embedding_A", {module.rank, row.shape[0]}, {1, slice.ranges});
   const at::Tensor b_DR =
       reader.read(module.tensors + ".lora_embedding_B", {row.shape[1], module.rank}, {0, {{0, row.shape[1]}}});
   const at::Tensor delta_VD = ops::linear(a_RV.t().contiguous(), ops::PackedLinear::pack(b_DR), {});

@@ -9,7 +9,8 @@
 
 namespace evalmpi::model {
 
-// A slice of the weight below the adapter (after replacement by the adapter's own tensors), [out, in] in a file's dtype.
+// A slice of the weight below the adapter (after replacement by the adapter's own tensors), [out, in] in a file's
+// dtype.
 using BaseReader = std::function<at::Tensor(const TensorRow& row, const Slice& slice)>;
 
 // float32, in memory of its own. FAILS: kBadInput, naming file and tensor, for NaN and infinity.

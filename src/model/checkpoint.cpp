@@ -67,9 +67,7 @@ class IndexReader {
   }
 
  private:
-  [[noreturn]] void fail_no_map() const {
-    fail(ExitCode::kBadInput, "{}: no \"weight_map\" object", where_);
-  }
+  [[noreturn]] void fail_no_map() const { fail(ExitCode::kBadInput, "{}: no \"weight_map\" object", where_); }
   bool deeper() {
     if (++depth_ > kMaxDepth) fail(ExitCode::kBadInput, "{}: JSON nested deeper than {}", where_, kMaxDepth);
     return true;

@@ -76,7 +76,8 @@ void compare_values(const TensorEntry& a, const TensorEntry& b, const Tolerance&
     return;
   }
   difference.count = static_cast<int64_t>(std::max(a.bytes.size(), b.bytes.size()));
-  difference.outside = static_cast<int64_t>(std::max(a.bytes.size(), b.bytes.size()) - std::min(a.bytes.size(), b.bytes.size()));
+  difference.outside =
+      static_cast<int64_t>(std::max(a.bytes.size(), b.bytes.size()) - std::min(a.bytes.size(), b.bytes.size()));
   for (size_t i = 0; i < std::min(a.bytes.size(), b.bytes.size()); ++i) {
     const int apart = std::abs(static_cast<unsigned char>(a.bytes[i]) - static_cast<unsigned char>(b.bytes[i]));
     difference.outside += apart > 0 || a.dtype != b.dtype ? 1 : 0;
@@ -204,12 +205,13 @@ void compare_logits(size_t sequence, const at::Tensor& a_TV, const at::Tensor& b
     result.max_kl = std::max(result.max_kl, kl);
     ++result.positions;
     if (of_a.argmax == of_b.argmax) continue;
-    result.flips.push_back({sequence, row, of_a.argmax, of_b.argmax, a[of_a.argmax] - a[of_b.argmax],
-                            b[of_b.argmax] - b[of_a.argmax]});
+    result.flips.push_back(
+        {sequence, row, of_a.argmax, of_b.argmax, a[of_a.argmax] - a[of_b.argmax], b[of_b.argmax] - b[of_a.argmax]});
   }
 }
 
-void check_state_bytes(const ModelSpec& a, bool keeps_hidden, const std::vector<TokenSequence>& sequences, uint64_t most) {
+void check_state_bytes(const ModelSpec& a, bool keeps_hidden, const std::vector<TokenSequence>& sequences,
+                       uint64_t most) {
   double tokens = 0;
   for (const TokenSequence& sequence : sequences) {
     if (sequence.empty()) fail(ExitCode::kUsage, "a prompt without tokens cannot be compared; remove empty prompts");
@@ -249,7 +251,8 @@ bool OutputComparison::differs() const {
          std::any_of(hidden.begin(), hidden.end(), [](const Difference& layer) { return layer.outside > 0; });
 }
 
-std::vector<TensorComparison> compare_weights(const fs::path& folder_a, const fs::path& folder_b, const Tolerance& tolerance) {
+std::vector<TensorComparison> compare_weights(const fs::path& folder_a, const fs::path& folder_b,
+                                              const Tolerance& tolerance) {
   using Where = TensorComparison::Where;
   const NamedCheckpoint a(folder_a), b(folder_b);
   std::set<std::string> names;
@@ -292,8 +295,9 @@ std::vector<TokenSequence> built_in_sequences(int64_t vocab, int count, int leng
   return sequences;
 }
 
-OutputComparison compare_outputs(const ModelLayout& a, const ModelLayout& b, const std::vector<TokenSequence>& sequences,
-                                 const Tolerance& tolerance, uint64_t max_state_bytes) {
+OutputComparison compare_outputs(const ModelLayout& a, const ModelLayout& b,
+                                 const std::vector<TokenSequence>& sequences, const Tolerance& tolerance,
+                                 uint64_t max_state_bytes) {
   const ModelSpec spec_a = read_model_spec(a.folder), spec_b = read_model_spec(b.folder);
   OutputComparison result;
   result.has_hidden = spec_a.layers == spec_b.layers && spec_a.hidden == spec_b.hidden;

@@ -25,11 +25,22 @@ constexpr uint64_t kBlockElements = uint64_t{1} << 20;
 constexpr uint64_t kMaxCopiedBytes = uint64_t{1} << 30;
 
 // Everything beside config.json and the weights that transformers saves with a causal model.
-constexpr const char* kCompanions[] = {
-    "generation_config.json", "tokenizer.json",     "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json",      "tokenizer.model",    "vocab.json",            "merges.txt",
-    "vocab.txt",              "spiece.model",       "sentencepiece.bpe.model", "tokenizer.tiktoken",
-    "chat_template.jinja",    "chat_template.json", "LICENSE",               "LICENSE.txt"};
+constexpr const char* kCompanions[] = {"generation_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "tokenizer.model",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "vocab.txt",
+                                       "spiece.model",
+                                       "sentencepiece.bpe.model",
+                                       "tokenizer.tiktoken",
+                                       "chat_template.jinja",
+                                       "chat_template.json",
+                                       "LICENSE",
+                                       "LICENSE.txt"};
 
 const char* safetensors_name(DType dtype) {
   switch (dtype) {
@@ -105,7 +116,8 @@ class OutputFolder {
     if (fs::exists(status)) {
       const bool is_empty = fs::is_directory(status) && fs::is_empty(path_, error);
       if (!is_empty) {
-        fail(ExitCode::kCannotWrite, "{}: exists and is not an empty folder; remove it or name another", path_.string());
+        fail(ExitCode::kCannotWrite, "{}: exists and is not an empty folder; remove it or name another",
+             path_.string());
       }
       return;
     }
@@ -161,11 +173,16 @@ bool set_dtype(Json& config, const char* name) {
 class Conversion {
  public:
   Conversion(const fs::path& input, const fs::path& output, const ConvertOptions& options)
-      : options_(options), style_(options.names), config_(read_json_file(input / "config.json")), checkpoint_(input), folder_(output) {
+      : options_(options),
+        style_(options.names),
+        config_(read_json_file(input / "config.json")),
+        checkpoint_(input),
+        folder_(output) {
     if (!config_.is_object()) fail(ExitCode::kBadInput, "{}: not an object", (input / "config.json").string());
     if (options.dtype && config_.contains("quantization_config")) {
       fail(ExitCode::kBadInput,
-           "{}: the weights are quantised (quantization_config); their dtype cannot be changed. Without --dtype they can be "
+           "{}: the weights are quantised (quantization_config); their dtype cannot be changed. Without --dtype they "
+           "can be "
            "cut into other files",
            (input / "config.json").string());
     }
@@ -307,8 +324,8 @@ class Conversion {
 
   void check(const Damage& damage, const std::string& where, const OutputTensor& target) const {
     if (damage.after > damage.before) {
-      fail(ExitCode::kBadInput, "{}: {} values are too large for {}; {} holds them", where, damage.after - damage.before,
-           long_name(target.dtype), target.dtype == "F16" ? "bfloat16" : "float32");
+      fail(ExitCode::kBadInput, "{}: {} values are too large for {}; {} holds them", where,
+           damage.after - damage.before, long_name(target.dtype), target.dtype == "F16" ? "bfloat16" : "float32");
     }
     if (damage.before > 0) log::warning("{}: {} values are NaN or infinite; they are kept", where, damage.before);
   }
@@ -387,7 +404,8 @@ uint64_t parse_size_bytes(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  const std::pair<std::string_view, double> units[] = {{"", 1}, {"B", 1}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}};
+  const std::pair<std::string_view, double> units[] = {{"", 1},     {"B", 1},    {"KB", 1e3},
+                                                       {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}};
   for (const auto& [name, factor] : units) {
     if (unit != name || error != std::errc() || !(value * factor >= 1) || value * factor > 1e18) continue;
     return static_cast<uint64_t>(value * factor);

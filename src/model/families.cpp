@@ -237,9 +237,8 @@ void read_smollm3(const ConfigReader& config, ModelSpec& spec) {
     spec.layer[static_cast<size_t>(i)].rotary = rotates ? 0 : -1;
   }
   const int64_t window = config.flag_or("use_sliding_window", false) ? read_window(config) : 0;
-  read_windows(config, spec, window, [&](int64_t layer) {
-    return window > 0 && spec.layer[static_cast<size_t>(layer)].rotary < 0;
-  });
+  read_windows(config, spec, window,
+               [&](int64_t layer) { return window > 0 && spec.layer[static_cast<size_t>(layer)].rotary < 0; });
 }
 
 void read_glm(const ConfigReader& config, ModelSpec& spec) {

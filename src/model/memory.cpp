@@ -74,8 +74,8 @@ LaneBytes PlaceMemory::of_lane(const LaneWork& work) const {
   return bytes;
 }
 
-// Time counts in bytes packed by one thread. Just before a tensor is done, those beside it are in memory as pages of the
-// file and as far as they are packed.
+// Time counts in bytes packed by one thread. Just before a tensor is done, those beside it are in memory as pages of
+// the file and as far as they are packed.
 int64_t PlaceMemory::loading_bytes(int threads) const {
   struct Packing {
     int64_t start, end;
@@ -83,7 +83,8 @@ int64_t PlaceMemory::loading_bytes(int threads) const {
   std::vector<Packing> busy;
   int64_t done = 0, most = 0, now = 0;
   const auto end_one = [&] {
-    const auto first = std::min_element(busy.begin(), busy.end(), [](const Packing& a, const Packing& b) { return a.end < b.end; });
+    const auto first =
+        std::min_element(busy.begin(), busy.end(), [](const Packing& a, const Packing& b) { return a.end < b.end; });
     now = first->end;
     int64_t resident = done;
     for (const Packing& one : busy) resident += one.end - one.start + now - one.start;

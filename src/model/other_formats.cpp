@@ -32,12 +32,13 @@ Format format_of(const std::string& name) {
   const std::string where = folder.string();
   switch (format) {
     case Format::kPickle:
-      fail(ExitCode::kBadInput,
-           "{0}: only {1}, a Python pickle, which can run any code when it is read, so it is not read here; if you "
-           "trust it, save it as safetensors: python3 -c \"import transformers as t; m = '{0}'; o = m + '-safetensors'; "
-           "t.AutoModelForCausalLM.from_pretrained(m, dtype='auto').save_pretrained(o); "
-           "t.AutoTokenizer.from_pretrained(m).save_pretrained(o)\"",
-           where, file);
+      fail(
+          ExitCode::kBadInput,
+          "{0}: only {1}, a Python pickle, which can run any code when it is read, so it is not read here; if you "
+          "trust it, save it as safetensors: python3 -c \"import transformers as t; m = '{0}'; o = m + '-safetensors'; "
+          "t.AutoModelForCausalLM.from_pretrained(m, dtype='auto').save_pretrained(o); "
+          "t.AutoTokenizer.from_pretrained(m).save_pretrained(o)\"",
+          where, file);
     case Format::kMetaPickle:
       fail(ExitCode::kBadInput,
            "{}: only {}, Meta's own format, a Python pickle, which can run any code when it is read, so it is not read "
@@ -45,10 +46,11 @@ Format format_of(const std::string& name) {
            "it with transformers' convert_llama_weights_to_hf.py",
            where, file);
     case Format::kGguf:
-      fail(ExitCode::kBadInput,
-           "{}: {} is a GGUF file (llama.cpp), whose weights are mostly quantised; it is not supported: use the Hugging "
-           "Face checkpoint in safetensors that it was made from",
-           where, file);
+      fail(
+          ExitCode::kBadInput,
+          "{}: {} is a GGUF file (llama.cpp), whose weights are mostly quantised; it is not supported: use the Hugging "
+          "Face checkpoint in safetensors that it was made from",
+          where, file);
     case Format::kAdapter:
       fail(ExitCode::kBadInput,
            "{}: an adapter without its model ({}); the model to evaluate is the folder or hub id that this file names "
@@ -86,7 +88,9 @@ std::string method_name(const Json& quantization) {
   const auto text = [&](const char* key) -> std::string {
     const auto found = quantization.find(key);
     if (found == quantization.end()) return "";
-    return found->is_string() ? found->get<std::string>().substr(0, 100) : found->is_number_integer() ? found->dump() : "";
+    return found->is_string()           ? found->get<std::string>().substr(0, 100)
+           : found->is_number_integer() ? found->dump()
+                                        : "";
   };
   if (!quantization.is_object()) return "an unnamed method";
   std::string method = text("quant_method");

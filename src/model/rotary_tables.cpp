@@ -65,7 +65,8 @@ double alibi_slope(int64_t head, int64_t count) {
   int64_t power = 1;
   while (2 * power <= count) power *= 2;
   const auto base = [](int64_t n) {
-    return static_cast<double>(static_cast<float>(std::pow(2.0, -std::pow(2.0, -(std::log2(static_cast<double>(n)) - 3)))));
+    return static_cast<double>(
+        static_cast<float>(std::pow(2.0, -std::pow(2.0, -(std::log2(static_cast<double>(n)) - 3)))));
   };
   if (head < power) return std::pow(base(power), static_cast<double>(head + 1));
   return std::pow(base(2 * power), static_cast<double>(2 * (head - power) + 1));

@@ -207,8 +207,8 @@ class HeaderReader {
     }
     if (overflow || bits % 8 != 0) fail_entry("its shape is too large");
     if (bits / 8 != entry_->offsets.end - entry_->offsets.begin) {
-      fail_entry(fmt::format("{} of {} needs {} bytes, its offsets span {}", tensor.dtype, shown(tensor.shape), bits / 8,
-                             entry_->offsets.end - entry_->offsets.begin));
+      fail_entry(fmt::format("{} of {} needs {} bytes, its offsets span {}", tensor.dtype, shown(tensor.shape),
+                             bits / 8, entry_->offsets.end - entry_->offsets.begin));
     }
     field_ = Field::kOther;
     entry_ = nullptr;
@@ -218,7 +218,7 @@ class HeaderReader {
   std::map<std::string, HeaderEntry> entries_;
   int depth_ = kOutside;
   bool in_metadata_ = false;
-  std::string name_;               // of the tensor
+  std::string name_;              // of the tensor
   HeaderEntry* entry_ = nullptr;  // null in __metadata__
   Field field_ = Field::kOther;
   bool seen_dtype_ = false, seen_shape_ = false;

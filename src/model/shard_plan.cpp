@@ -93,7 +93,7 @@ ShardPlan make_shard_plan(const ModelSpec& spec, int tp, int64_t granule) {
   assign_heads(spec, plan);
   std::vector<int64_t> attention;
   for (const RankShard& shard : plan.ranks) attention.push_back(attention_parameters(spec, shard));
-  const auto assign = [&](int64_t width, int64_t column, Range RankShard::* range) {
+  const auto assign = [&](int64_t width, int64_t column, Range RankShard::*range) {
     const std::vector<int64_t> columns = balanced_columns(attention, column, width, std::gcd(width, granule));
     int64_t begin = 0;
     for (size_t rank = 0; rank < plan.ranks.size(); begin += columns[rank++]) {

@@ -12,11 +12,11 @@ namespace evalmpi::model {
 // How one tensor of a file holds several.
 enum class Fusion {
   kNone,
-  kQueryKeyValue,  // all queries, then all keys, then all values
-  kPerGroup,       // the queries, the key and the value of each KV head in turn
+  kQueryKeyValue,    // all queries, then all keys, then all values
+  kPerGroup,         // the queries, the key and the value of each KV head in turn
   kKeyValuePerHead,  // the key and the value of each head in turn
-  kGateUp,         // all of the gate, then all of up
-  kGateUpInTurns,  // a row of the gate, a row of up, ..
+  kGateUp,           // all of the gate, then all of up
+  kGateUpInTurns,    // a row of the gate, a row of up, ..
 };
 
 // What the tensors of a module are called and how many there are.

@@ -148,7 +148,8 @@ SourceLayout fused_layout(const ModelSpec& spec, const SourceModule& module, int
   layout.group_rows = layout.group_stride = std::max<int64_t>(rows, 1);
   int64_t source_rows = rows;
   const bool is_query = module.slot == Slot::kQuery, is_key = module.slot == Slot::kKey;
-  const bool is_gate = module.slot == Slot::kGate || module.slot == Slot::kExpertGate || module.slot == Slot::kSharedGate;
+  const bool is_gate =
+      module.slot == Slot::kGate || module.slot == Slot::kExpertGate || module.slot == Slot::kSharedGate;
   switch (module.fusion) {
     case Fusion::kNone: break;
     case Fusion::kQueryKeyValue:

@@ -118,8 +118,7 @@ Heads project_latent(const Block& block, const LayerWeights& layer, const at::Te
 // This place's part of the sum over tp; the output's bias is not in it.
 at::Tensor attention_part(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
   const ModelSpec& spec = block.spec();
-  const Heads heads =
-      spec.latent.key_value_rank > 0 ? project_latent(block, layer, x_TD) : project(block, layer, x_TD);
+  const Heads heads = spec.latent.key_value_rank > 0 ? project_latent(block, layer, x_TD) : project(block, layer, x_TD);
   const at::Tensor q_TNH = with_positions(block, heads.q_TNH), k_TGH = with_positions(block, heads.k_TGH);
   const ops::AttentionRule rule{.scale = spec.attention_scale,
                                 .window = block.layer_spec().sliding_window,
@@ -308,8 +307,7 @@ const ModelSpec& Transformer::spec() const { return weights_->spec; }
 const Weights& Transformer::weights() const { return *weights_; }
 
 ops::KeyValueStore Transformer::make_key_value_store(int64_t paths) const {
-  return ops::KeyValueStore(spec().layers, paths, weights_->shard.kv_heads.size(), spec().head_dim,
-                            spec().value_dim());
+  return ops::KeyValueStore(spec().layers, paths, weights_->shard.kv_heads.size(), spec().head_dim, spec().value_dim());
 }
 
 at::Tensor Transformer::embed(const Segment& segment, comm::Communicator& tp) const {
@@ -322,8 +320,8 @@ at::Tensor Transformer::embed(const Segment& segment, comm::Communicator& tp) co
   if (spec().token_width() != spec().hidden) x_TD = weights_->project_in(x_TD);
   if (weights_->position_PD.defined()) {
     check_positions(segment.positions, weights_->positions);
-    x_TD = x_TD.add(
-        weights_->position_PD.index_select(0, borrow(segment.positions).add(spec().learned_position_offset)));
+    x_TD =
+        x_TD.add(weights_->position_PD.index_select(0, borrow(segment.positions).add(spec().learned_position_offset)));
   }
   return spec().embedding_norm ? normalise(spec(), weights_->embedding_norm, x_TD) : x_TD;
 }
@@ -347,9 +345,8 @@ HeadResult Transformer::head(const at::Tensor& hidden_TD, std::span<const int32_
   EVALMPI_CHECK(row_of_target.size() == token_of_target.size());
   for (const int32_t token : token_of_target) check_token(token, spec());
   const at::Tensor rows_RD = head_input(*weights_, hidden_TD, rows_R);
-  const ops::HeadPartial mine =
-      ops::head(rows_RD, weights_->head_VD, logit_rule(*weights_), weights_->shard.vocab.begin, row_of_target,
-                token_of_target);
+  const ops::HeadPartial mine = ops::head(rows_RD, weights_->head_VD, logit_rule(*weights_),
+                                          weights_->shard.vocab.begin, row_of_target, token_of_target);
   const std::vector<ops::HeadPartial> partials = exchange(mine, tp);
   std::vector<CombinedRow> rows;
   for (size_t row = 0; row < rows_R.size(); ++row) rows.push_back(combine_row(partials, row));
@@ -374,7 +371,8 @@ at::Tensor Transformer::logits(const at::Tensor& hidden_TD, std::span<const int3
   float* const all = all_RV.data_ptr<float>();
   const auto bytes = static_cast<size_t>(mine_RV.numel()) * sizeof(float);
   int64_t first = 0;
-  for (const std::string& shard : tp.all_gather(std::string_view(static_cast<const char*>(mine_RV.data_ptr()), bytes))) {
+  for (const std::string& shard :
+       tp.all_gather(std::string_view(static_cast<const char*>(mine_RV.data_ptr()), bytes))) {
     const auto width = static_cast<int64_t>(shard.size() / sizeof(float)) / rows;
     for (int64_t row = 0; row < rows; ++row) {
       std::memcpy(all + row * spec().vocab + first, shard.data() + row * width * static_cast<int64_t>(sizeof(float)),

@@ -108,8 +108,8 @@ class Loader {
       }
     }
     add_adapter_terms(
-        adapter, [&](const TensorRow& row, const Slice& slice) { return read_below(adapter, row, slice); }, options_.pack,
-        weights_);
+        adapter, [&](const TensorRow& row, const Slice& slice) { return read_below(adapter, row, slice); },
+        options_.pack, weights_);
     weights_.bytes_read = checkpoint_.bytes_read() + adapter.file().bytes_read();
   }
 
@@ -379,7 +379,8 @@ int64_t LayerWeights::bytes() const {
 
 int64_t Weights::bytes() const {
   int64_t total = bytes_of_tensor(embedding_VD) + bytes_of_tensor(position_PD) + bytes_of_norm(embedding_norm) +
-                  bytes_of_norm(final_norm) + project_in.bytes() + project_out.bytes() + head_VD.bytes() + bytes_of_tensor(head_bias_V) + bytes_of_tensor(alibi_NP);
+                  bytes_of_norm(final_norm) + project_in.bytes() + project_out.bytes() + head_VD.bytes() +
+                  bytes_of_tensor(head_bias_V) + bytes_of_tensor(alibi_NP);
   for (const ops::RotaryTable& table : rotaries) total += bytes_of_tensor(table.cos_PR) + bytes_of_tensor(table.sin_PR);
   if (head_lora) total += head_lora->a_RD.bytes();
   for (const LayerWeights& layer : layers) total += layer.bytes();

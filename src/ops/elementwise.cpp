@@ -4,17 +4,17 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/relu.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/tanh.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
@@ -22,8 +22,8 @@
 #include <initializer_list>
 #include <vector>
 
-#include "cpu/select.h"
 #include "cpu/parallel.h"
+#include "cpu/select.h"
 #include "evalmpi/base/error.h"
 
 namespace evalmpi::ops {
@@ -175,9 +175,8 @@ at::Tensor activate(Activation kind, const at::Tensor& x_TF) {
   if (!own_kernel({x_TF})) return activate_by_aten(kind, x_TF);
   EVALMPI_CHECK(x_TF.dim() == 2);
   const int64_t width = x_TF.size(1);
-  return map_rows(x_TF, [&](const float* x, float* y, int64_t rows, int64_t) {
-    cpu_kernels().activate(kind, x, rows * width, y);
-  });
+  return map_rows(
+      x_TF, [&](const float* x, float* y, int64_t rows, int64_t) { cpu_kernels().activate(kind, x, rows * width, y); });
 }
 
 at::Tensor activate_mul(Activation kind, const at::Tensor& gate_TF, const at::Tensor& up_TF) {

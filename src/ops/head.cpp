@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "cpu/select.h"
 #include "cpu/parallel.h"
+#include "cpu/select.h"
 #include "evalmpi/base/error.h"
 #include "packed_linear.h"
 

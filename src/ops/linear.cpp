@@ -9,8 +9,8 @@
 #include <new>
 #include <optional>
 
-#include "cpu/select.h"
 #include "cpu/parallel.h"
+#include "cpu/select.h"
 #include "evalmpi/base/error.h"
 #include "packed_linear.h"
 

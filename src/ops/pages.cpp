@@ -15,7 +15,8 @@ at::Tensor resident_zeros(int64_t floats) {
   const size_t bytes = static_cast<size_t>(floats) * sizeof(float);
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (memory == MAP_FAILED) fail(ExitCode::kUnavailable, "out of memory");
-  return at::from_blob(memory, {floats}, [bytes](void* begin) { ::munmap(begin, bytes); }, at::kFloat);
+  return at::from_blob(
+      memory, {floats}, [bytes](void* begin) { ::munmap(begin, bytes); }, at::kFloat);
 }
 
 }  // namespace evalmpi::ops

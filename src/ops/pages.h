@@ -1,6 +1,7 @@
 #pragma once
 
-// Memory that lives for a whole run and grows: by pages, outside the allocator, whose heaps it would leave full of holes.
+// Memory that lives for a whole run and grows: by pages, outside the allocator, whose heaps it would leave full of
+// holes.
 
 #include <ATen/core/Tensor.h>
 

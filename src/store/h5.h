@@ -121,7 +121,8 @@ class Writer {
   bool is_published_ = false;
 };
 
-// Reads a file whole, object by object, after its bytes have been compared with the hash they end with. Everything FAILS with kBadInput naming file and object.
+// Reads a file whole, object by object, after its bytes have been compared with the hash they end with. Everything
+// FAILS with kBadInput naming file and object.
 class Reader {
  public:
   // FAILS: also kMissingInput.

@@ -9,9 +9,9 @@ namespace evalmpi::text::jinja {
 namespace {
 
 constexpr std::string_view kTextMethods[] = {
-    "capitalize", "count", "endswith",   "find",         "format",       "index",   "isdigit", "isspace",
-    "join",       "lower", "lstrip",     "removeprefix", "removesuffix", "replace", "rfind",   "rindex",
-    "rsplit",     "rstrip", "split",     "splitlines",   "startswith",   "strip",        "title",   "upper"};
+    "capitalize", "count",  "endswith", "find",         "format",       "index",   "isdigit", "isspace",
+    "join",       "lower",  "lstrip",   "removeprefix", "removesuffix", "replace", "rfind",   "rindex",
+    "rsplit",     "rstrip", "split",    "splitlines",   "startswith",   "strip",   "title",   "upper"};
 constexpr std::string_view kListMethods[] = {"count", "index"};
 constexpr std::string_view kDictMethods[] = {"get", "items", "keys", "values"};
 // Python's other dict attributes: a template that means the key must not get these silently, nor the key instead.

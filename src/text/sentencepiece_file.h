@@ -18,7 +18,6 @@ struct SentencePieceRule {
 // tokenizer.model, a SentencePiece model of type BPE or Unigram, as the tokenizer.json that transformers 4.57.6's
 // convert_slow_tokenizer makes of it. FAILS: kBadInput naming `where` on anything damaged, on other types and on files
 // that are no SentencePiece model.
-TokenizerFile parse_sentencepiece_file(std::string_view bytes, const std::string& where,
-                                       const SentencePieceRule& rule);
+TokenizerFile parse_sentencepiece_file(std::string_view bytes, const std::string& where, const SentencePieceRule& rule);
 
 }  // namespace evalmpi::text

@@ -8,7 +8,7 @@ namespace evalmpi::text {
 namespace {
 
 constexpr size_t kMaxDepth = 64;
-constexpr size_t kMaxTokens = 1'500'000;  // the largest in use have 900,000
+constexpr size_t kMaxTokens = 1'500'000;       // the largest in use have 900,000
 constexpr size_t kMaxItems = size_t{1} << 16;  // of a list beside vocabulary and merges
 constexpr size_t kMaxKeys = 1 << 14;           // of an object beside the vocabulary: finding a key is a linear search
 constexpr size_t kMaxMerges = size_t{1} << 24;

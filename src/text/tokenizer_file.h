@@ -15,7 +15,8 @@ struct TokenizerFile {
   ModelFile model;
 };
 
-// FAILS: kBadInput naming `where` on a syntax error, nesting deeper than 64, no "model", a vocabulary or merges of another form, more than 4,194,304 tokens or 16,777,216 merges.
+// FAILS: kBadInput naming `where` on a syntax error, nesting deeper than 64, no "model", a vocabulary or merges of
+// another form, more than 4,194,304 tokens or 16,777,216 merges.
 TokenizerFile parse_tokenizer_file(std::string_view text, const std::string& where);
 
 }  // namespace evalmpi::text

@@ -5,9 +5,9 @@
 
 #include <fstream>
 
+#include "error_code.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/json.h"
-#include "error_code.h"
 
 namespace evalmpi {
 namespace {
@@ -72,7 +72,8 @@ TEST(ParseJson, names_line_and_column) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::kBadInput);
-    EXPECT_NE(std::string(error.what()).find("x.json: not valid JSON at line 3, column 3"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("x.json: not valid JSON at line 3, column 3"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -38,10 +38,32 @@ std::string refusal(const std::vector<std::string>& arguments) {
 }
 
 TEST(HarnessSpelling, a_line_of_lm_eval_says_the_same_here) {
-  const Said said = say({"--model", "hf", "--model_args", "pretrained=org/name,dtype=float32,peft=a/b,trust_remote_code=True",
-                         "--tasks", "mmlu", "arc_easy,hellaswag", "--num_fewshot", "5", "--batch_size", "auto:4", "--limit", "10",
-                         "--gen_kwargs", "temperature=0.5", "until=[\"a,b\",'c']", "--output_path", "out/results.json",
-                         "--log_samples", "--seed", "1,2,3,4", "--use_cache", "db", "--cache_requests", "--include_path", "more"});
+  const Said said = say({"--model",
+                         "hf",
+                         "--model_args",
+                         "pretrained=org/name,dtype=float32,peft=a/b,trust_remote_code=True",
+                         "--tasks",
+                         "mmlu",
+                         "arc_easy,hellaswag",
+                         "--num_fewshot",
+                         "5",
+                         "--batch_size",
+                         "auto:4",
+                         "--limit",
+                         "10",
+                         "--gen_kwargs",
+                         "temperature=0.5",
+                         "until=[\"a,b\",'c']",
+                         "--output_path",
+                         "out/results.json",
+                         "--log_samples",
+                         "--seed",
+                         "1,2,3,4",
+                         "--use_cache",
+                         "db",
+                         "--cache_requests",
+                         "--include_path",
+                         "more"});
   EXPECT_EQ(said.options.model, "org/name");
   EXPECT_EQ(said.options.adapter, "a/b");
   EXPECT_EQ(said.options.dtype, "float32");
@@ -58,8 +80,8 @@ TEST(HarnessSpelling, a_line_of_lm_eval_says_the_same_here) {
 }
 
 TEST(HarnessSpelling, short_options_and_json_arguments) {
-  const Said said = say({"-M", "vllm", "-a", R"({"pretrained": "m", "tensor_parallel_size": 3, "add_bos_token": true})", "-t", "a", "-f",
-                         "2", "-b", "8", "-o", "out", "-C", "job.yaml", "-s", "-L", "0.5"});
+  const Said said = say({"-M", "vllm", "-a", R"({"pretrained": "m", "tensor_parallel_size": 3, "add_bos_token": true})",
+                         "-t", "a", "-f", "2", "-b", "8", "-o", "out", "-C", "job.yaml", "-s", "-L", "0.5"});
   EXPECT_EQ(said.options.model, "m");
   EXPECT_EQ(said.options.tp, 3);
   EXPECT_EQ(said.options.add_bos_token, true);
@@ -85,7 +107,8 @@ TEST(HarnessSpelling, what_would_change_numbers_is_refused) {
       {{"--dtype", "auto", "--model_args", "pretrained=y,dtype=float32"}, "leave one out"},
       {{"--output", "a", "--output_path", "b"}, "leave one out"},
   };
-  for (const auto& [arguments, words] : cases) EXPECT_NE(refusal(arguments).find(words), std::string::npos) << refusal(arguments);
+  for (const auto& [arguments, words] : cases)
+    EXPECT_NE(refusal(arguments).find(words), std::string::npos) << refusal(arguments);
   EXPECT_EQ(say({"--model_args", "pretrained=x,load_in_4bit=False,parallelize=False"}).notes.size(), 0u);
 }
 

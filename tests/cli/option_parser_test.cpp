@@ -19,11 +19,11 @@ struct Options {
   std::string chat;
   std::vector<Field> fields() {
     std::vector<Field> all = {path_field("model", "DIR", model, "A model.", Affects::kNumbers),
-            list_field("tasks", "A,B", tasks, "Tasks.", Affects::kNumbers),
-            integer_field("tp", "N", tp, 1, "Places.", Affects::kLayout),
-            switch_field("log-samples", samples, "Samples.", Affects::kOutput),
-            path_field("output", "DIR", output, "Output.", Affects::kOutput),
-            text_field("chat", "NAME", chat, "Chat.", Affects::kNumbers)};
+                              list_field("tasks", "A,B", tasks, "Tasks.", Affects::kNumbers),
+                              integer_field("tp", "N", tp, 1, "Places.", Affects::kLayout),
+                              switch_field("log-samples", samples, "Samples.", Affects::kOutput),
+                              path_field("output", "DIR", output, "Output.", Affects::kOutput),
+                              text_field("chat", "NAME", chat, "Chat.", Affects::kNumbers)};
     all[1].letter = 't';
     all[1].takes_more = true;
     all[1].takes_mapping = true;
@@ -60,8 +60,8 @@ class JobFile : public ::testing::Test {
 TEST(CommandLine, reads_values_switches_and_positionals) {
   Options options;
   std::vector<Field> fields = options.fields();
-  const CommandLine line =
-      parse_command_line({"job.yaml", "--tp=3", "--tasks", "a,b", "--tasks", "c", "--no-log_samples", "-o", "out"}, fields);
+  const CommandLine line = parse_command_line(
+      {"job.yaml", "--tp=3", "--tasks", "a,b", "--tasks", "c", "--no-log_samples", "-o", "out"}, fields);
   EXPECT_EQ(line.positionals, std::vector<std::string>{"job.yaml"});
   apply({}, line.values, fields);
   EXPECT_EQ(options.tp, 3);
@@ -93,7 +93,10 @@ TEST(CommandLine, takes_several_values_or_none_where_the_option_says_so) {
 TEST(CommandLine, a_slip_is_answered_with_the_nearest_option) {
   Options options;
   const std::vector<Field> fields = options.fields();
-  EXPECT_NE(message_of([&] { parse_command_line({"--taks", "a"}, fields); }).find("did you mean --tasks?"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              parse_command_line({"--taks", "a"}, fields);
+            }).find("did you mean --tasks?"),
+            std::string::npos);
   EXPECT_NE(message_of([&] { parse_command_line({"--tp"}, fields); }).find("tp"), std::string::npos);
   std::vector<Field> settable = options.fields();
   EXPECT_NE(message_of([&] { apply({}, {{"tp", {"1", "2"}}}, settable); }).find("2 times"), std::string::npos);

@@ -177,7 +177,8 @@ std::vector<GenerateRequest> branching_prompts(int64_t vocabulary) {
     return tokens;
   };
   const std::vector<int32_t> header = run({}, 9), left = run(header, 5), right = run(header, 4);
-  std::vector<std::vector<int32_t>> prompts = {left, run(left, 1), run(left, 6), run(right, 3), run(right, 2), run({}, 7), header};
+  std::vector<std::vector<int32_t>> prompts = {left,          run(left, 1), run(left, 6), run(right, 3),
+                                               run(right, 2), run({}, 7),   header};
   const std::vector<int32_t> repeated = run(run(right, 2), 8);
   for (int i = 0; i < 5; ++i) prompts.push_back(repeated);
   std::vector<GenerateRequest> requests;
@@ -191,7 +192,8 @@ TEST_P(LaneOfModel, generations_are_those_of_each_prompt_alone) {
   const auto places = load(GetParam(), 1);
   const std::vector<GenerateRequest> requests = branching_prompts(places[0]->spec().vocab);
   for (const GenerationSettings& settings :
-       {GenerationSettings{}, {.repetition_penalty = 1.3f, .no_repeat_ngram_size = 2},
+       {GenerationSettings{},
+        {.repetition_penalty = 1.3f, .no_repeat_ngram_size = 2},
         {.is_sampling = true, .temperature = 1.5f, .top_k = 40, .top_p = 0.95f, .min_p = 0.001f, .seed = 11}}) {
     std::map<Hash128, std::vector<int32_t>> alone;
     for (const GenerateRequest& request : requests) {
@@ -232,8 +234,12 @@ TEST(Lane, an_end_token_and_the_stop_check_end_a_generation) {
     const Plan plan = plan_generations(std::span(&request, 1), settings, 4, 100);
     return decode_record(lane.run(plan.chunks.at(0).payload(), stop)).generations.at(0);
   };
-  const auto run = [&](const GenerationSettings& settings, const StopCriterion& stop) { return result(settings, stop).tokens; };
-  const auto reason = [&](const GenerationSettings& settings, const StopCriterion& stop) { return result(settings, stop).finish; };
+  const auto run = [&](const GenerationSettings& settings, const StopCriterion& stop) {
+    return result(settings, stop).tokens;
+  };
+  const auto reason = [&](const GenerationSettings& settings, const StopCriterion& stop) {
+    return result(settings, stop).finish;
+  };
   const std::vector<int32_t> free_run = run({}, never());
   ASSERT_EQ(free_run.size(), 20u);
   const int32_t end = free_run[4];

@@ -76,7 +76,8 @@ TEST(Philox, gives_the_published_words) {  // Random123's known answers
 
 // Cases of tools/fixtures/make_sampling_fixtures.py, with what transformers' processors leave of each.
 TEST(SamplingDistribution, is_transformers_s) {
-  const Json cases = parse_json(read_file(std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/engine/sampling.json"), "sampling.json");
+  const Json cases = parse_json(
+      read_file(std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/engine/sampling.json"), "sampling.json");
   ASSERT_GT(cases.size(), 20u);
   for (const Json& test : cases) {
     GenerationSettings settings{.is_sampling = true};
@@ -94,9 +95,12 @@ TEST(SamplingDistribution, is_transformers_s) {
 
 TEST(SamplingDistribution, keeps_the_most_probable_token_whatever_is_asked) {
   const std::vector<float> logits = {1, 5, 2};
-  for (const GenerationSettings& settings : {GenerationSettings{.top_p = 0}, {.top_k = 1}, {.min_p = 1}, {.temperature = 1e-4f}}) {
+  for (const GenerationSettings& settings :
+       {GenerationSettings{.top_p = 0}, {.top_k = 1}, {.min_p = 1}, {.temperature = 1e-4f}}) {
     const Distribution found = sampling_distribution(logits, settings);
-    EXPECT_NEAR(found.probabilities[static_cast<size_t>(std::find(found.ids.begin(), found.ids.end(), 1) - found.ids.begin())], 1, 1e-12);
+    EXPECT_NEAR(
+        found.probabilities[static_cast<size_t>(std::find(found.ids.begin(), found.ids.end(), 1) - found.ids.begin())],
+        1, 1e-12);
   }
   EXPECT_EQ(sampling_distribution(std::vector<float>(40, 3.0f), {.top_p = 0}).ids, std::vector<int32_t>{39});
   EXPECT_EQ(sampling_distribution(std::vector<float>(40, 3.0f), {.top_k = 2}).ids.size(), 40u);  // ties stay

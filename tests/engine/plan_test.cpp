@@ -55,7 +55,8 @@ int64_t count_distinct(const std::vector<ScoreRequest>& requests) {
 std::vector<int32_t> path_to(const ScoreChunk& chunk, int32_t node) {
   if (node < 0) return chunk.trunk;
   std::vector<int32_t> path = path_to(chunk, chunk.parent[node]);
-  path.insert(path.end(), chunk.tokens.begin() + chunk.token_begin[node], chunk.tokens.begin() + chunk.token_begin[node + 1]);
+  path.insert(path.end(), chunk.tokens.begin() + chunk.token_begin[node],
+              chunk.tokens.begin() + chunk.token_begin[node + 1]);
   return path;
 }
 
@@ -165,7 +166,8 @@ std::vector<GenerateRequest> prompts_with_repeats(int header_tokens, int groups,
 TEST(PlanGenerations, little_is_planned_twice) {
   for (const int repeats : {1, 3, 63, 64}) {
     const Plan plan = plan_generations(prompts_with_repeats(900, 300, repeats), {}, 16, 1024);
-    EXPECT_LE(static_cast<double>(plan.planned_tokens), (repeats < 60 ? 1.01 : 1.08) * static_cast<double>(plan.distinct_tokens));
+    EXPECT_LE(static_cast<double>(plan.planned_tokens),
+              (repeats < 60 ? 1.01 : 1.08) * static_cast<double>(plan.distinct_tokens));
     EXPECT_EQ(plan.naive_tokens, 300 * repeats * 960);
     for (const PlannedChunk& chunk : plan.chunks) EXPECT_EQ(chunk.prefix, plan.chunks[0].prefix);
   }
@@ -210,15 +212,24 @@ TEST(PlanGenerations, a_message_holds_what_prompts_do_not_share_once) {
 }
 
 TEST(Chunk, generations_come_back_whole_and_damage_is_refused) {
-  GenerationSettings settings{.eos_ids = {3, 4}, .repetition_penalty = 1.25f, .no_repeat_ngram_size = 2, .is_sampling = true,
-                              .temperature = 0.5f, .top_k = 7, .top_p = 0.75f, .min_p = 0.125f, .seed = 1ull << 40, .stop = "[]"};
+  GenerationSettings settings{.eos_ids = {3, 4},
+                              .repetition_penalty = 1.25f,
+                              .no_repeat_ngram_size = 2,
+                              .is_sampling = true,
+                              .temperature = 0.5f,
+                              .top_k = 7,
+                              .top_p = 0.75f,
+                              .min_p = 0.125f,
+                              .seed = 1ull << 40,
+                              .stop = "[]"};
   const std::string bytes = plan_generations(prompts_with_repeats(70, 3, 2), settings, 4, 100).chunks[0].payload();
   const auto chunk = std::get<GenerateChunk>(decode_chunk(bytes));
   const GenerationSettings& back = chunk.settings;
   EXPECT_EQ(back.eos_ids, settings.eos_ids);
   EXPECT_EQ(std::tuple(back.repetition_penalty, back.no_repeat_ngram_size, back.is_sampling, back.temperature),
             std::tuple(1.25f, 2, true, 0.5f));
-  EXPECT_EQ(std::tuple(back.top_k, back.top_p, back.min_p, back.seed, back.stop), std::tuple(7, 0.75f, 0.125f, 1ull << 40, "[]"));
+  EXPECT_EQ(std::tuple(back.top_k, back.top_p, back.min_p, back.seed, back.stop),
+            std::tuple(7, 0.75f, 0.125f, 1ull << 40, "[]"));
   EXPECT_EQ(encode(Chunk(chunk)), bytes);
   for (size_t length = 0; length < bytes.size(); ++length) {
     EXPECT_THROW(decode_chunk(std::string_view(bytes).substr(0, length)), Error) << length;

@@ -51,7 +51,8 @@ TEST(TokenBudget, auto_is_a_step_of_the_ladder_that_memory_allows) {
   for (int64_t available = 1100; available > 700; available -= 10) {
     const TokenBudget budget = choose_token_budget(std::nullopt, spec, 1, one_rank(16384, available));
     EXPECT_LE(budget.rows, before);
-    EXPECT_TRUE(budget.rows == 1024 || budget.rows == 512 || budget.rows == 256 || budget.rows == 128 || budget.rows == 64);
+    EXPECT_TRUE(budget.rows == 1024 || budget.rows == 512 || budget.rows == 256 || budget.rows == 128 ||
+                budget.rows == 64);
     before = budget.rows;
   }
   EXPECT_EQ(before, 64);
@@ -115,14 +116,16 @@ TEST(Memory, of_a_rank_is_its_parts) {
   demand.has_scores = true;
   const RankSituation rank = one_rank(16384, 16384)[0];
   const RankMemory memory = rank_memory(spec, 1, rank, true, 1024, demand);
-  const model::PlaceMemory place = model::place_memory(spec, model::make_shard_plan(spec, 1), 0, model::DType::kFloat32);
+  const model::PlaceMemory place =
+      model::place_memory(spec, model::make_shard_plan(spec, 1), 0, model::DType::kFloat32);
   EXPECT_EQ(memory.weights, place.weight_bytes);
   EXPECT_EQ(memory.requests, 12);
   EXPECT_EQ(memory.lanes.activations, 2 * 900 * place.activation_bytes_per_row * 5 / 4);
   EXPECT_EQ(memory.lanes.key_values, 2 * 1008 * place.key_value_bytes_per_position);
   EXPECT_EQ(rank_memory(spec, 1, rank, false, 1024, demand).requests, 0);
   // Loading: one tensor twice, before the lanes work.
-  EXPECT_EQ(memory.total(), memory.program + memory.weights + memory.requests + std::max(memory.loading, memory.lanes.total()));
+  EXPECT_EQ(memory.total(),
+            memory.program + memory.weights + memory.requests + std::max(memory.loading, memory.lanes.total()));
 }
 
 TEST(Memory, warns_before_it_is_full_and_refuses_what_cannot_be) {

@@ -49,8 +49,8 @@ TEST(Combinations, one_is_what_was_asked) {
 
 TEST(Combinations, are_every_choice_once_in_a_fixed_order) {
   const JobOptions job = job_of({"a", "b"}, {"none", "runs/lora"}, {"0", "few_shot_5", "zero-shot"});
-  EXPECT_EQ(names_of(job), (Names{"a_0shot", "a_5shot", "a+lora_0shot", "a+lora_5shot", "b_0shot", "b_5shot", "b+lora_0shot",
-                                  "b+lora_5shot"}));
+  EXPECT_EQ(names_of(job), (Names{"a_0shot", "a_5shot", "a+lora_0shot", "a+lora_5shot", "b_0shot", "b_5shot",
+                                  "b+lora_0shot", "b+lora_5shot"}));
   const Combination last = combinations(job).back();
   EXPECT_EQ(last.options.model, "b");
   EXPECT_EQ(last.options.adapter, "runs/lora");

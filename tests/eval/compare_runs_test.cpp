@@ -29,7 +29,8 @@ Json sample(int doc_id, double acc, double loglikelihood = -1.5) {
           {"acc", acc}};
 }
 
-void write(const fs::path& folder, const std::string& task, const std::vector<Json>& samples, const char* time = kTime) {
+void write(const fs::path& folder, const std::string& task, const std::vector<Json>& samples,
+           const char* time = kTime) {
   fs::create_directories(folder);
   std::ofstream file(folder / fmt::format("samples_{}_{}.jsonl", task, time));
   for (const Json& line : samples) file << line.dump() << "\n";

@@ -15,13 +15,16 @@ const text::Tokenizer& demo_tokenizer() {
   return tokenizer;
 }
 
-std::vector<int32_t> targets_of(const EncodedPair& pair) { return {pair.tokens.end() - pair.targets, pair.tokens.end()}; }
+std::vector<int32_t> targets_of(const EncodedPair& pair) {
+  return {pair.tokens.end() - pair.targets, pair.tokens.end()};
+}
 
 TEST(EncodePair, is_the_whole_text_cut_by_the_tokens_of_the_context) {
   const PromptEncoder encoder(demo_tokenizer(), {}, 512, 512);
   const EncodedPair pair = encoder.encode_pair("Words: one two", " three");
   EXPECT_EQ(pair.tokens, demo_tokenizer().encode("Words: one two three", true));
-  EXPECT_EQ(pair.tokens.size() - static_cast<size_t>(pair.targets), demo_tokenizer().encode("Words: one two", true).size());
+  EXPECT_EQ(pair.tokens.size() - static_cast<size_t>(pair.targets),
+            demo_tokenizer().encode("Words: one two", true).size());
 }
 
 TEST(EncodePair, trailing_whitespace_of_the_context_belongs_to_the_continuation) {

@@ -46,16 +46,17 @@ TEST(PlanGeneration, stops_at_the_task_s_texts_and_at_the_end_token) {
 
 TEST(PlanGeneration, the_model_s_penalties_hold_unless_the_task_has_its_own) {
   EXPECT_EQ(plan("{}", R"({"repetition_penalty": 1.5})").settings.repetition_penalty, 1.5f);
-  EXPECT_EQ(plan(R"({"repetition_penalty": 1.25})", R"({"repetition_penalty": 1.5})").settings.repetition_penalty, 1.25f);
+  EXPECT_EQ(plan(R"({"repetition_penalty": 1.25})", R"({"repetition_penalty": 1.5})").settings.repetition_penalty,
+            1.25f);
   EXPECT_EQ(plan("{}", R"({"no_repeat_ngram_size": 3})").settings.no_repeat_ngram_size, 3);
 }
 
 TEST(PlanGeneration, refuses_what_would_change_the_text_and_is_not_built) {
   for (const char* kwargs : {R"({"num_beams": 4})", R"({"bad_words_ids": [[1]]})", R"({"min_new_tokens": 1})",
                              R"({"max_length": 100})", R"({"num_return_sequences": 2})", R"({"do_sample": true})",
-                             R"({"do_sample": "yes"})", R"({"temperature": 1, "top_p": 1.5})", R"({"temperature": -1, "do_sample": true})",
-                             R"({"temperature": 1, "top_k": -1})", R"({"temperature": 1, "typical_p": 0.9})",
-                             R"({"temperature": 1, "min_p": "x"})"}) {
+                             R"({"do_sample": "yes"})", R"({"temperature": 1, "top_p": 1.5})",
+                             R"({"temperature": -1, "do_sample": true})", R"({"temperature": 1, "top_k": -1})",
+                             R"({"temperature": 1, "typical_p": 0.9})", R"({"temperature": 1, "min_p": "x"})"}) {
     try {
       plan(kwargs);
       ADD_FAILURE() << kwargs;
@@ -65,7 +66,9 @@ TEST(PlanGeneration, refuses_what_would_change_the_text_and_is_not_built) {
     }
   }
   // Sampling settings of the model do not matter to greedy text, which the harness asks for.
-  EXPECT_FALSE(plan(R"({"do_sample": false, "temperature": 0.0})", R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9})").settings.is_sampling);
+  EXPECT_FALSE(
+      plan(R"({"do_sample": false, "temperature": 0.0})", R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9})")
+          .settings.is_sampling);
   EXPECT_FALSE(plan(R"({"do_sample": false, "temperature": 0.7})").settings.is_sampling);
 }
 
@@ -74,7 +77,8 @@ TEST(PlanGeneration, samples_with_the_task_s_values_then_the_model_s_then_the_de
   EXPECT_TRUE(plain.is_sampling);
   EXPECT_EQ(std::tuple(plain.temperature, plain.top_k, plain.top_p, plain.min_p), std::tuple(0.5f, 50, 1.0f, 0.0f));
   const char* of_model = R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.25})";
-  const engine::GenerationSettings mixed = plan(R"({"do_sample": true, "temperature": 1, "top_k": null, "min_p": 0.125})", of_model).settings;
+  const engine::GenerationSettings mixed =
+      plan(R"({"do_sample": true, "temperature": 1, "top_k": null, "min_p": 0.125})", of_model).settings;
   EXPECT_EQ(std::tuple(mixed.temperature, mixed.top_k, mixed.top_p, mixed.min_p), std::tuple(1.0f, 0, 0.9f, 0.125f));
 }
 

@@ -33,7 +33,8 @@ TEST(MarkdownTable, texts_among_numbers_stay_on_the_left) {
 }
 
 TEST(MarkdownTable, what_is_no_finite_number) {
-  const Rows rows = {{"a", "0.1", "none", "0", "acc", "↑", "nan", "±", "nan"}, {"c", "3", "none", "0", "acc", "↑", "inf", "±", "0.25"}};
+  const Rows rows = {{"a", "0.1", "none", "0", "acc", "↑", "nan", "±", "nan"},
+                     {"c", "3", "none", "0", "acc", "↑", "inf", "±", "0.25"}};
   EXPECT_EQ(markdown_table(kHeader, rows),
             "|Tasks|Version|Filter|n-shot|Metric|   | Value  |   |Stderr|\n"
             "|-----|------:|------|-----:|------|---|-------:|---|-----:|\n"

@@ -38,7 +38,8 @@ TEST(Options, seeds_are_the_harness_s) {
 TEST(Options, gen_kwargs_are_read_as_python_values) {
   EvalOptions options = valid();
   options.gen_kwargs = "max_gen_toks=64,temperature=0.5,do_sample=false,stop=a b";
-  EXPECT_EQ(resolve(options).generation_kwargs.dump(), R"({"max_gen_toks":64,"temperature":0.5,"do_sample":false,"stop":"a b"})");
+  EXPECT_EQ(resolve(options).generation_kwargs.dump(),
+            R"({"max_gen_toks":64,"temperature":0.5,"do_sample":false,"stop":"a b"})");
   options.gen_kwargs = R"({"until": ["x", "y"]})";
   EXPECT_EQ(resolve(options).generation_kwargs.dump(), R"({"until":["x","y"]})");
   options.gen_kwargs = "stop=['a,b',\"c\"],n=TRUE,x=-1,y=1e3,z=None";
@@ -99,7 +100,9 @@ TEST(Options, are_these) {
   for (const Field& field : fields(options)) names += field.name + " ";
   EXPECT_EQ(names,
             "model adapter tasks num-fewshot limit samples device dtype max-length seed gen-kwargs apply-chat-template "
-            "chat-template-args enable-thinking think-end-token fewshot-as-multiturn system-instruction add-bos-token prefix-token-id tokenizer data-root include-path bootstrap-iters tp dp pp threads-per-lane token-budget batch-size max-hours hang-timeout output "
+            "chat-template-args enable-thinking think-end-token fewshot-as-multiturn system-instruction add-bos-token "
+            "prefix-token-id tokenizer data-root include-path bootstrap-iters tp dp pp threads-per-lane token-budget "
+            "batch-size max-hours hang-timeout output "
             "predict-only write-out show-config log-samples quiet verify strict timings ");
 }
 

@@ -5,10 +5,10 @@
 
 #include <fstream>
 
+#include "error_code.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/store/status_file.h"
-#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::job {

@@ -1,18 +1,19 @@
 // Adapters against what PEFT computes (tools/fixtures/make_adapter_fixtures.py), and adapters that do not fit.
 
+#include "evalmpi/model/adapter.h"
+
 #include <gtest/gtest.h>
 
 #include <map>
 #include <memory>
 #include <thread>
 
+#include "adapter_fixture.h"
 #include "evalmpi/base/file.h"
-#include "evalmpi/model/adapter.h"
 #include "evalmpi/model/memory.h"
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/transformer.h"
 #include "evalmpi/model/weights.h"
-#include "adapter_fixture.h"
 #include "fixture.h"
 
 namespace evalmpi::model {
@@ -153,7 +154,8 @@ TEST(Adapter, RefusesOtherKindsAndSettingsByName) {
   const auto refused = [&](const char* key, const Json& value, const Json& harmless,
                            std::initializer_list<const char*> words) {
     adapter.set(key, value);
-    expect_error(ExitCode::kBadInput, [&] { adapter.apply(); }, words);
+    expect_error(
+        ExitCode::kBadInput, [&] { adapter.apply(); }, words);
     adapter.set(key, harmless);
     EXPECT_NO_THROW(adapter.apply()) << key;
   };
@@ -176,7 +178,8 @@ TEST(Adapter, RefusesOtherKindsAndSettingsByName) {
 TEST(Adapter, RefusesPicklesAndWrongFolders) {
   const Changed adapter("llama_lora");
   fs::rename(adapter.path() / "adapter_model.safetensors", adapter.path() / "adapter_model.bin");
-  expect_error(ExitCode::kMissingInput, [&] { adapter.apply(); }, {"adapter_model.bin", "can run code", "save_pretrained"});
+  expect_error(ExitCode::kMissingInput, [&] { adapter.apply(); },
+               {"adapter_model.bin", "can run code", "save_pretrained"});
   expect_error(ExitCode::kMissingInput,
                [&] { with_adapter(read_model_spec(fixtures() / "families/gpt2"), fixtures() / "families/gpt2"); },
                {"adapter_model.safetensors"});

@@ -148,7 +148,9 @@ TEST(CompareOutputs, ShowsTheLayerThatChanged) {
 TEST(CompareOutputs, BoundsItsMemory) {
   const auto sequences = built_in_sequences(29, 2, 24);
   expect_error(ExitCode::kUsage,
-               [&] { compare_outputs({family("opt"), 1}, {family("opt"), 1}, sequences, {}, 1000); },
+               [&] {
+                 compare_outputs({family("opt"), 1}, {family("opt"), 1}, sequences, {}, 1000);
+               },
                {"48 prompt tokens", "fewer prompts"});
   expect_error(ExitCode::kUsage, [&] { compare_outputs({family("opt"), 1}, {family("opt"), 1}, {{}}, {}); }, {"empty"});
 }
@@ -157,7 +159,9 @@ TEST(CompareOutputs, AFailureInOnePlaceEndsAll) {
   TemporaryDirectory made;
   write_altered("llama_yarn", "model.norm.weight", std::numeric_limits<float>::quiet_NaN(), made / "b");
   expect_error(ExitCode::kBadInput,
-               [&] { compare_outputs({family("llama_yarn"), 1}, {made / "b", 3}, built_in_sequences(29, 1, 8), {}); },
+               [&] {
+                 compare_outputs({family("llama_yarn"), 1}, {made / "b", 3}, built_in_sequences(29, 1, 8), {});
+               },
                {"model.norm.weight"});
 }
 

@@ -38,7 +38,7 @@ struct Expected {
 };
 
 inline at::Tensor run_part(const Transformer& model, const Ids& ids, size_t begin, ops::KeyValueStore& store,
-                    comm::Communicator& tp) {
+                           comm::Communicator& tp) {
   Segment segment;
   segment.ids.assign(ids.begin() + static_cast<int64_t>(begin), ids.end());
   for (size_t i = begin; i < ids.size(); ++i) segment.positions.push_back(static_cast<int32_t>(i));

@@ -69,8 +69,7 @@ TEST_P(Family, BitsDoNotDependOnTheCut) {
   EXPECT_EQ(logits_of({1, 37, 38, 150, expected.ids.size()}), logits_of({expected.ids.size()}));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Family, ::testing::ValuesIn(family_names()),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(All, Family, ::testing::ValuesIn(family_names()), [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace evalmpi::model

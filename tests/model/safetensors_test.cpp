@@ -221,7 +221,8 @@ TEST(Checkpoint, NoWeights) {
   const auto holds = [&](const char* file, std::initializer_list<const char*> words) {
     const TemporaryFolder other;
     other.write(file, "x");
-    expect_error(ExitCode::kBadInput, [&] { Checkpoint checkpoint(other.path()); }, words);
+    expect_error(
+        ExitCode::kBadInput, [&] { Checkpoint checkpoint(other.path()); }, words);
   };
   holds("pytorch_model.bin", {"pytorch_model.bin", "run any code", "save_pretrained"});
   holds("pytorch_model.bin.index.json", {"pickle", "safetensors"});

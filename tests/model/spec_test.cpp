@@ -111,10 +111,12 @@ TEST(ModelSpec, RefusesWhatItDoesNotCompute) {
 // A family's config.json with some fields replaced.
 void expect_family_refused(const char* family, const char* changes, std::initializer_list<const char*> words) {
   const TemporaryFolder folder;
-  Json config = read_json_file(std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / family / "config.json");
+  Json config =
+      read_json_file(std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / family / "config.json");
   config.update(parse_json(changes, "test"));
   folder.write("config.json", config.dump());
-  expect_error(ExitCode::kBadInput, [&] { read_model_spec(folder.path()); }, words);
+  expect_error(
+      ExitCode::kBadInput, [&] { read_model_spec(folder.path()); }, words);
 }
 
 TEST(ModelSpec, RefusesExpertsAndLatentAttentionThatCannotBe) {

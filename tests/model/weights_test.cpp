@@ -2,10 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
-
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "evalmpi/base/file.h"
 #include "evalmpi/model/memory.h"
@@ -125,7 +124,8 @@ TEST(Memory, WeightsTakeWhatWasPredicted) {
       const ShardPlan plan = make_shard_plan(spec, tp);
       for (int rank = 0; rank < tp; ++rank) {
         const PlaceMemory memory = place_memory(spec, plan, rank, spec.source_dtype);
-        EXPECT_EQ(memory.weight_bytes, load_weights(fixture(name), spec, plan, rank)->bytes()) << name << " " << rank << "/" << tp;
+        EXPECT_EQ(memory.weight_bytes, load_weights(fixture(name), spec, plan, rank)->bytes())
+            << name << " " << rank << "/" << tp;
       }
     }
   }
@@ -133,7 +133,8 @@ TEST(Memory, WeightsTakeWhatWasPredicted) {
 
 // The families whose tensors are unlike the others': stacked, widened, one for each head, latent, projected.
 TEST(Memory, FamiliesTakeWhatWasPredicted) {
-  for (const char* name : {"gpt_oss", "gpt_oss_mxfp4", "deepseek_v2", "deepseek_v3", "stablelm_heads", "opt_350m", "granitemoe"}) {
+  for (const char* name :
+       {"gpt_oss", "gpt_oss_mxfp4", "deepseek_v2", "deepseek_v3", "stablelm_heads", "opt_350m", "granitemoe"}) {
     const std::filesystem::path folder = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / name;
     const ModelSpec spec = read_model_spec(folder);
     for (const int tp : {1, 3}) {
@@ -163,8 +164,9 @@ TEST(Memory, IsTheSumOfWhatIsAliveAtOnce) {
   spec.rotaries[0].dims = 4;
   spec.layer.resize(3);
   const PlaceMemory memory = place_memory(spec, make_shard_plan(spec, 1), 0, DType::kBFloat16);
-  const int64_t packed = 16 * 8 + 2 * 16 * 8 + 16 * 8 + 2 * 32 * 8 + 16 * 24;  // query, key and value, out, gate and up, down
-  const int64_t tables = 20 * 8 + 32 * 8;                                       // embedding, head in panels of 16
+  const int64_t packed =
+      16 * 8 + 2 * 16 * 8 + 16 * 8 + 2 * 32 * 8 + 16 * 24;  // query, key and value, out, gate and up, down
+  const int64_t tables = 20 * 8 + 32 * 8;                   // embedding, head in panels of 16
   EXPECT_EQ(memory.weight_bytes, 2 * (3 * packed + tables) + 4 * (3 * 2 * 8 + 8) + 4 * 2 * 10 * 2);
   EXPECT_EQ(memory.largest_tensor_bytes, 2 * 16 * 24);
   EXPECT_EQ(memory.key_value_bytes_per_position, 3 * (4 + 16) * 4);
@@ -270,7 +272,8 @@ TEST(Weights, FindsNanInTransposedTensors) {
           item_bytes = header[key]["dtype"] == "F32" ? 4 : 2;
         },
         [&](std::string& data) {
-          const char* bytes = item_bytes == 4 ? reinterpret_cast<const char*>(&nan) : reinterpret_cast<const char*>(&half_nan);
+          const char* bytes =
+              item_bytes == 4 ? reinterpret_cast<const char*>(&nan) : reinterpret_cast<const char*>(&half_nan);
           data.replace(end - item_bytes, item_bytes, bytes, item_bytes);
         });
     expect_error(ExitCode::kBadInput, [&] { load(folder); }, {key, "NaN"});
@@ -279,20 +282,23 @@ TEST(Weights, FindsNanInTransposedTensors) {
 
 // gpt-oss's experts in 4 bits: a scale of 255 means NaN, and the scales may be missing or cut off.
 TEST(Weights, RefusesDamagedMxfp4) {
-  const std::filesystem::path source = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families/gpt_oss_mxfp4";
+  const std::filesystem::path source =
+      std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families/gpt_oss_mxfp4";
   const char* const scales = "model.layers.1.mlp.experts.down_proj_scales";
   const auto damaged = [&](const std::function<void(Json&)>& change, const std::function<void(std::string&)>& damage,
                            std::initializer_list<const char*> words) {
     const TemporaryFolder folder;
     std::filesystem::copy(source, folder.path(), std::filesystem::copy_options::recursive);
     rewrite(folder, change, damage);
-    expect_error(ExitCode::kBadInput, [&] { load(folder); }, words);
+    expect_error(
+        ExitCode::kBadInput, [&] { load(folder); }, words);
   };
   const auto nothing = [](std::string&) {};
   uint64_t begin = 0;
   damaged([&](Json& header) { begin = header.at(scales)["data_offsets"][0].get<uint64_t>(); },
           [&](std::string& data) { data[begin] = static_cast<char>(255); }, {"down_proj_blocks", "NaN"});
-  damaged([&](Json& header) { header["other"] = header.at(scales), header.erase(scales); }, nothing, {scales, "missing"});
+  damaged([&](Json& header) { header["other"] = header.at(scales), header.erase(scales); }, nothing,
+          {scales, "missing"});
   damaged([&](Json& header) { header.at(scales)["shape"] = {3, 64, 1}; }, nothing, {scales, "shape", "[3, 32, 2]"});
   damaged([&](Json& header) { header.at(scales)["dtype"] = "I8"; }, nothing, {scales, "dtype", "U8"});
 }
@@ -301,7 +307,8 @@ TEST(Weights, ManyThreadsNameTheFirstTensorOfTheTableThatFails) {
   const TemporaryFolder folder;
   folder.copy_fixture("llama");
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const char* const damaged[] = {"lm_head.weight", "model.layers.1.mlp.up_proj.weight", "model.layers.0.mlp.gate_proj.weight"};
+  const char* const damaged[] = {"lm_head.weight", "model.layers.1.mlp.up_proj.weight",
+                                 "model.layers.0.mlp.gate_proj.weight"};
   std::vector<uint64_t> ends;
   rewrite(
       folder,
@@ -315,13 +322,14 @@ TEST(Weights, ManyThreadsNameTheFirstTensorOfTheTableThatFails) {
   for (int i = 0; i < 20; ++i) {
     LoadOptions options;
     options.threads = 4;
-    expect_error(ExitCode::kBadInput,
-                 [&] { load_weights(folder.path(), spec, make_shard_plan(spec, 1), 0, options); }, {damaged[2], "NaN"});
+    expect_error(ExitCode::kBadInput, [&] { load_weights(folder.path(), spec, make_shard_plan(spec, 1), 0, options); },
+                 {damaged[2], "NaN"});
   }
 }
 
 TEST(Weights, ReadsWhatTheHeadersPredictOnAnyNumberOfThreads) {
-  for (const char* name : {"falcon_7b", "gpt2", "phi3", "mixtral", "bloom", "gpt_oss", "gpt_oss_mxfp4", "deepseek_v3", "stablelm_heads"}) {
+  for (const char* name :
+       {"falcon_7b", "gpt2", "phi3", "mixtral", "bloom", "gpt_oss", "gpt_oss_mxfp4", "deepseek_v3", "stablelm_heads"}) {
     const std::filesystem::path folder = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/families" / name;
     const ModelSpec spec = read_model_spec(folder);
     const std::vector<TensorRow> table = make_tensor_table(spec);

@@ -229,10 +229,11 @@ struct Branches {
   // Two calls: many rows and few, forks off the trunk and off one another; then a row on each.
   at::Tensor run() {
     const Sequence own = random_sequence(heads, 30, 22), next = random_sequence(heads, 4, 23);
-    const std::vector<AttentionSpan> spans = {{.path = 3, .start = trunk, .row = 0, .length = 17, .fork = 0},
-                                              {.path = 1, .start = trunk, .row = 17, .length = 1, .fork = 0},
-                                              {.path = 4, .start = trunk + 9, .row = 18, .length = 5, .fork = 3},
-                                              {.path = 2, .start = trunk / 256 * 256, .row = 23, .length = 7, .fork = 0}};
+    const std::vector<AttentionSpan> spans = {
+        {.path = 3, .start = trunk, .row = 0, .length = 17, .fork = 0},
+        {.path = 1, .start = trunk, .row = 17, .length = 1, .fork = 0},
+        {.path = 4, .start = trunk + 9, .row = 18, .length = 5, .fork = 3},
+        {.path = 2, .start = trunk / 256 * 256, .row = 23, .length = 7, .fork = 0}};
     const std::vector<AttentionSpan> ends = {
         {2, trunk / 256 * 256 + 7, 0, 1}, {1, trunk + 1, 1, 1}, {4, trunk + 14, 2, 1}, {3, trunk + 17, 3, 1}};
     const auto map = heads.kv_of_query();
@@ -253,7 +254,8 @@ TEST(Attention, a_shared_trunk_gives_the_bits_of_copies) {
       for (const int32_t trunk : {275, 512, 531}) {
         const at::Tensor copied = Branches(heads, rule, trunk, false).run();
         Branches shared(heads, rule, trunk, true);
-        EXPECT_TRUE(same_bits(shared.run(), copied)) << heads.query << " heads of " << heads.dim << ", window " << rule.window;
+        EXPECT_TRUE(same_bits(shared.run(), copied))
+            << heads.query << " heads of " << heads.dim << ", window " << rule.window;
         const LentCores helper(1);
         EXPECT_TRUE(same_bits(shared.run(), copied));
         if (trunk == 275 && heads.dim < 64) for_each_variant([&] { EXPECT_TRUE(same_bits(shared.run(), copied)); });
@@ -270,8 +272,10 @@ TEST(Attention, what_is_shared_cannot_be_written_and_ends_with_the_next_share) {
   EXPECT_THROW(store.share(601), Error);
   store.share(600);
   EXPECT_THROW(attend(heads, s.rows(0, 5), {{0, 100, 0, 5}}, store), Error);
-  EXPECT_THROW(attend(heads, s.rows(0, 5), {{.path = 1, .start = 511, .row = 0, .length = 5, .fork = 0}}, store), Error);
-  EXPECT_THROW(attend(heads, s.rows(0, 5), {{.path = 1, .start = 512, .row = 0, .length = 5}}, store), Error) << "no fork";
+  EXPECT_THROW(attend(heads, s.rows(0, 5), {{.path = 1, .start = 511, .row = 0, .length = 5, .fork = 0}}, store),
+               Error);
+  EXPECT_THROW(attend(heads, s.rows(0, 5), {{.path = 1, .start = 512, .row = 0, .length = 5}}, store), Error)
+      << "no fork";
   const at::Tensor whole = attend_whole(heads, s);
   const auto forked = [&](int32_t start) {
     const Sequence rows = s.rows(start, 600 - start);
@@ -369,9 +373,9 @@ TEST(Attention, rules_agree_with_double_precision) {
     EXPECT_TRUE(near(values(out), ruled_attention(q, k, v, rule), 3e-6));
   }
   KeyValueStore store(1, 1, 1, 12, 21);
-  EXPECT_THROW(attention(q, k, v, spans, store, 0, std::vector<int32_t>{0},
-                         {.scale = 1, .bias_NP = random_tensor({1, 40}, 36)}),
-               Error);
+  EXPECT_THROW(
+      attention(q, k, v, spans, store, 0, std::vector<int32_t>{0}, {.scale = 1, .bias_NP = random_tensor({1, 40}, 36)}),
+      Error);
 }
 
 }  // namespace

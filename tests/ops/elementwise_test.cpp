@@ -1,5 +1,4 @@
 #include "evalmpi/ops/elementwise.h"
-#include "evalmpi/ops/threads.h"
 
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
@@ -9,6 +8,7 @@
 #include <limits>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/ops/threads.h"
 #include "kernel_test.h"
 
 namespace evalmpi::ops {
@@ -173,9 +173,10 @@ TEST(Activations, agree_with_aten) {
     const at::Tensor plain = y.detach().contiguous();
     return std::vector<double>(values(plain).begin(), values(plain).end());
   };
-  EXPECT_TRUE(near(values(activate_mul(Activation::kSilu, x, x)), as_double(activate_mul(Activation::kSilu, with_gradient, x)), 8e-6));
-  for (Activation kind : {Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu, Activation::kSilu,
-                          Activation::kQuickGelu}) {
+  EXPECT_TRUE(near(values(activate_mul(Activation::kSilu, x, x)),
+                   as_double(activate_mul(Activation::kSilu, with_gradient, x)), 8e-6));
+  for (Activation kind :
+       {Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu, Activation::kSilu, Activation::kQuickGelu}) {
     EXPECT_TRUE(near(values(activate(kind, x)), as_double(activate(kind, with_gradient)), 3e-6));
     const at::Tensor product = activate_mul(kind, x, x);
     EXPECT_TRUE(near(values(product), as_double(activate_mul(kind, with_gradient, x)), 3e-5));
@@ -196,7 +197,8 @@ TEST(Activations, extremes_are_sane) {
   std::copy_n(extremes, 9, x.mutable_data_ptr<float>());
   const at::Tensor ones = at::empty({1, 9}, at::kFloat).fill_(1.0);
   for_each_variant([&] {
-    for (const at::Tensor& y : {activate_mul(Activation::kSilu, x, ones), activate(Activation::kGeluErf, x), activate(Activation::kGeluTanh, x)}) {
+    for (const at::Tensor& y : {activate_mul(Activation::kSilu, x, ones), activate(Activation::kGeluErf, x),
+                                activate(Activation::kGeluTanh, x)}) {
       EXPECT_EQ(values(y)[0], 1e30f);
       EXPECT_EQ(values(y)[1], 0.0f);
       EXPECT_EQ(values(y)[2], infinity);

@@ -1,8 +1,7 @@
 #include "evalmpi/ops/experts.h"
 
-#include <gtest/gtest.h>
-
 #include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
 
 #include <cmath>
 
@@ -43,7 +42,8 @@ TEST(Experts, groups_corrections_and_scales_decide_as_written) {
   rule.correction_E = at::tensor(std::vector<float>{0, 0, 0, 0, -0.5f, 0.5f}, at::kFloat);
   routes = route(logits_TE, rule);
   EXPECT_EQ(routes.of_expert[4].rows_R.numel(), 0);
-  EXPECT_NEAR(routes.of_expert[5].weights_R1.item<float>(), 2.5 * sigmoid_of(5) / (sigmoid_of(3) + sigmoid_of(5)), 1e-6);
+  EXPECT_NEAR(routes.of_expert[5].weights_R1.item<float>(), 2.5 * sigmoid_of(5) / (sigmoid_of(3) + sigmoid_of(5)),
+              1e-6);
 }
 
 TEST(Experts, sigmoid_agrees_with_double_precision) {

@@ -1,11 +1,11 @@
 #include "evalmpi/ops/head.h"
-#include "evalmpi/ops/threads.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
+#include "evalmpi/ops/threads.h"
 #include "kernel_test.h"
 
 namespace evalmpi::ops {
@@ -121,7 +121,8 @@ TEST(Head, a_nan_or_infinite_logit_cannot_go_unnoticed) {
       at::Tensor bias = random_tensor({5000}, 12);
       bias.mutable_data_ptr<float>()[column] = broken;
       for_each_variant([&] {
-        const HeadPartial part = head(hidden, PackedLinear::pack(random_tensor({5000, 4}, 13)), {.bias_V = bias}, 0, {}, {});
+        const HeadPartial part =
+            head(hidden, PackedLinear::pack(random_tensor({5000, 4}, 13)), {.bias_V = bias}, 0, {}, {});
         EXPECT_TRUE(std::isnan(part.max_R[0]) && std::isnan(part.sum_R[0])) << column;
       });
     }

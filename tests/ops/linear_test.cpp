@@ -1,5 +1,4 @@
 #include "evalmpi/ops/linear.h"
-#include "evalmpi/ops/threads.h"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +8,7 @@
 #include <thread>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/ops/threads.h"
 #include "kernel_test.h"
 
 namespace evalmpi::ops {

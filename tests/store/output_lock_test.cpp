@@ -11,10 +11,10 @@
 #include <thread>
 #include <vector>
 
+#include "error_code.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/store/status_file.h"
-#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::store {

@@ -7,9 +7,9 @@
 #include <random>
 #include <thread>
 
+#include "error_code.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
-#include "error_code.h"
 #include "temporary_directory.h"
 
 namespace evalmpi::store {

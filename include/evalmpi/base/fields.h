@@ -41,7 +41,8 @@ struct Field {
 Field text_field(std::string name, std::string metavar, std::string& value, std::string help, Affects affects);
 Field path_field(std::string name, std::string metavar, std::string& value, std::string help, Affects affects);
 // Comma lists and repetition both add to the list.
-Field list_field(std::string name, std::string metavar, std::vector<std::string>& value, std::string help, Affects affects);
+Field list_field(std::string name, std::string metavar, std::vector<std::string>& value, std::string help,
+                 Affects affects);
 Field path_list_field(std::string name, std::string metavar, std::vector<std::string>& value, std::string help,
                       Affects affects);
 Field switch_field(std::string name, bool& value, std::string help, Affects affects);
@@ -50,13 +51,14 @@ Field boolean_field(std::string name, std::optional<bool>& value, std::string he
 Field integer_field(std::string name, std::string metavar, int& value, int least, std::string help, Affects affects);
 Field integer_field(std::string name, std::string metavar, std::optional<int>& value, int least, std::string help,
                     Affects affects);
-Field number_field(std::string name, std::string metavar, std::optional<double>& value, std::string help, Affects affects);
+Field number_field(std::string name, std::string metavar, std::optional<double>& value, std::string help,
+                   Affects affects);
 
 // All fields as one object, in order.
 Json to_json(const std::vector<Field>& fields);
 
-// Sets the fields that `values` has, as to_json() gave it; null and empty texts leave a field as it is. Of two fields over one
-// variable the first counts. FAILS: kUsage as Field::set.
+// Sets the fields that `values` has, as to_json() gave it; null and empty texts leave a field as it is. Of two fields
+// over one variable the first counts. FAILS: kUsage as Field::set.
 void set_from_json(const Json& values, std::vector<Field>& fields);
 
 // The one of `names` nearest to `name` in edit distance, if any is near enough to be a slip.

@@ -22,15 +22,14 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
 // For whoever holds the directory: it takes them from writers that still live, too.
 void remove_temporaries(const std::filesystem::path& directory) noexcept;
 
-// FAILS: always: "PATH: cannot <what> N bytes: <the system's words>", on a full disk with what is free there and the remedy;
-// with the code of exit_code_of(error).
+// FAILS: always: "PATH: cannot <what> N bytes: <the system's words>", on a full disk with what is free there and the
+// remedy; with the code of exit_code_of(error).
 [[noreturn]] void fail_to_write(const std::filesystem::path& path, std::string_view what, uint64_t bytes, int error);
 
 // `root / name` for a `name` that was read from a file: relative, without "..", and after resolving links
 // still below `root`. Links out of root are allowed when `allow_links_out` (the Hugging Face cache keeps its
 // blobs beside its snapshots). FAILS: kBadInput naming both.
-std::filesystem::path safe_path(const std::filesystem::path& root, std::string_view name,
-                                bool allow_links_out = false);
+std::filesystem::path safe_path(const std::filesystem::path& root, std::string_view name, bool allow_links_out = false);
 
 // A read-only memory map of a whole file; move-only, unmapped at destruction.
 class MappedFile {

@@ -31,7 +31,7 @@ class Hasher {
   Hasher(const Hasher&) = delete;
   Hasher& operator=(const Hasher&) = delete;
   ~Hasher();
-  Hasher& add(std::string_view bytes);               // length, then bytes
+  Hasher& add(std::string_view bytes);  // length, then bytes
   Hasher& add(uint64_t value);
   Hasher& add(const Hash128& value);
   Hasher& add_raw(std::span<const std::byte> bytes);  // bytes only

@@ -2,9 +2,8 @@
 
 // JSON as evalmpi uses it: keys keep their order, because other tools hash and compare what we write.
 
-#include <nlohmann/json.hpp>
-
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 namespace evalmpi {

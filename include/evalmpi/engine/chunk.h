@@ -38,7 +38,7 @@ struct ScoreChunk {
 struct GenerateChunk {
   GenerationSettings settings;
   int32_t slots = 1;
-  std::vector<int32_t> trunk;  // shorter than every prompt
+  std::vector<int32_t> trunk;             // shorter than every prompt
   std::vector<GenerateRequest> requests;  // whole prompts; a message holds what each adds to the one before
 };
 
@@ -52,7 +52,8 @@ Chunk decode_chunk(std::string_view bytes);
 // What a replica found for one chunk.
 struct ChunkRecord {
   Hash128 numerics_class;
-  int64_t computed_tokens = 0;  // input rows that went through the layers: the trunk where it was not held, not new tokens
+  // Input rows that went through the layers: the trunk where it was not held, not new tokens.
+  int64_t computed_tokens = 0;
   std::vector<ScoreResult> scores;
   std::vector<GenerateResult> generations;
 };

@@ -39,7 +39,8 @@ class Lane {
  private:
   void run_scores(const ScoreChunk& chunk, ChunkRecord& record);
   void run_generations(const GenerateChunk& chunk, const StopCriterion& stop, ChunkRecord& record);
-  // Makes path 0 hold `trunk`, and room for `paths` paths of `positions` positions. Returns how many rows were computed.
+  // Makes path 0 hold `trunk`, and room for `paths` paths of `positions` positions. Returns how many rows were
+  // computed.
   int64_t hold_trunk(std::span<const int32_t> trunk, int64_t paths, int64_t positions);
   SharedTrunks::Source claim_trunk(std::span<const int32_t> trunk, int64_t held_tokens);
   void make_room(int64_t paths, int64_t positions, int64_t kept_tokens);

@@ -25,8 +25,8 @@ struct Plan {
   std::vector<PlannedChunk> chunks;
   int64_t naive_tokens = 0;     // input tokens if every request were computed alone
   int64_t distinct_tokens = 0;  // nodes of the trie: the least that can be computed
-  int64_t planned_tokens =
-      0;  // distinct tokens and the trunk rows that chunks share, each trunk counted once a trie node
+  // Distinct tokens and the trunk rows that chunks share, each trunk counted once a trie node.
+  int64_t planned_tokens = 0;
 };
 
 // Merges the requests by common prefix and cuts the trie into chunks of at most token_budget tokens besides the trunk,
@@ -40,9 +40,9 @@ Plan plan_scores(std::span<const ScoreRequest> requests, int64_t token_budget);
 int64_t count_distinct_tokens(const ScoreTable& requests);
 
 // Sorts the prompts, so that those that share most stand together, and cuts the list into chunks where neighbours share
-// least. A chunk has about four times `slots` prompts and, besides what they share, token_budget times `slots` tokens at
-// most (a single prompt may have more); towards the end of the list chunks become smaller, down to about eight prompts, or
-// `slots` where at least a third of all tokens are new ones.
+// least. A chunk has about four times `slots` prompts and, besides what they share, token_budget times `slots` tokens
+// at most (a single prompt may have more); towards the end of the list chunks become smaller, down to about eight
+// prompts, or `slots` where at least a third of all tokens are new ones.
 Plan plan_generations(std::span<const GenerateRequest> requests, const GenerationSettings& settings, int32_t slots,
                       int64_t token_budget);
 

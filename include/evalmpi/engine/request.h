@@ -38,29 +38,29 @@ struct ScoreTable {
 
 // Asks for a continuation of `prompt`.
 struct GenerateRequest {
-  Hash128 key;  // repeats of one prompt differ in it
+  Hash128 key;                  // repeats of one prompt differ in it
   std::vector<int32_t> prompt;  // at least 1
   int32_t max_new_tokens = 0;
 };
 
 // How the tokens of a generation are chosen; one per chunk.
 struct GenerationSettings {
-  std::vector<int32_t> eos_ids = {}; // a generation ends with the first of these (which is kept as its last token)
-  float repetition_penalty = 1;      // transformers' RepetitionPenaltyLogitsProcessor, over prompt and output
-  int32_t no_repeat_ngram_size = 0;  // transformers' NoRepeatNGramLogitsProcessor; 0: off
-  bool is_sampling = false;          // tokens are drawn; else the most probable one is taken and what follows is not used
-  float temperature = 1;             // above 0
-  int32_t top_k = 0;                 // 0: off
-  float top_p = 1;                   // 0 .. 1
-  float min_p = 0;                   // 0 .. 1
-  uint64_t seed = 0;                 // of the draws
-  std::string stop = {};             // for the StopCriterion (engine/lane.h); not looked into here
+  std::vector<int32_t> eos_ids = {};  // a generation ends with the first of these (which is kept as its last token)
+  float repetition_penalty = 1;       // transformers' RepetitionPenaltyLogitsProcessor, over prompt and output
+  int32_t no_repeat_ngram_size = 0;   // transformers' NoRepeatNGramLogitsProcessor; 0: off
+  bool is_sampling = false;  // tokens are drawn; else the most probable one is taken and what follows is not used
+  float temperature = 1;     // above 0
+  int32_t top_k = 0;         // 0: off
+  float top_p = 1;           // 0 .. 1
+  float min_p = 0;           // 0 .. 1
+  uint64_t seed = 0;         // of the draws
+  std::string stop = {};     // for the StopCriterion (engine/lane.h); not looked into here
 };
 
 struct ScoreResult {
   Hash128 key;
-  std::vector<float> logprobs;       // one per target, natural log
-  std::vector<uint8_t> is_argmax;    // 1 where the target was the most probable token
+  std::vector<float> logprobs;     // one per target, natural log
+  std::vector<uint8_t> is_argmax;  // 1 where the target was the most probable token
 };
 
 enum class FinishReason : uint8_t { kStop, kEndToken, kLength };

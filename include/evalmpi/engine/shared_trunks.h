@@ -31,8 +31,8 @@ class SharedTrunks {
   // A new lane's number.
   int join();
 
-  // The lane announces that it will compute `trunk`, of which it has the first `held_tokens` itself. Waits while another
-  // lane computes most of what is missing. The source is locked against changes until copy() or release().
+  // The lane announces that it will compute `trunk`, of which it has the first `held_tokens` itself. Waits while
+  // another lane computes most of what is missing. The source is locked against changes until copy() or release().
   Source claim(int lane, std::span<const int32_t> trunk, int64_t held_tokens);
 
   // The same on the other ranks of a tensor-parallel group, whose first rank has claimed: locks the source that was

@@ -28,10 +28,10 @@ struct MetricComparison {
   double mean_a = 0, mean_b = 0;  // of the documents' values: for perplexity, of their log-likelihoods
   // Of mean_a - mean_b over documents: the sample deviation of the differences over sqrt(n); nothing for n < 2.
   std::optional<double> paired_standard_error;
-  bool is_binary = false;      // all values are 0 or 1; then:
-  int64_t only_a = 0;          // documents with 1 in A and 0 in B
+  bool is_binary = false;  // all values are 0 or 1; then:
+  int64_t only_a = 0;      // documents with 1 in A and 0 in B
   int64_t only_b = 0;
-  double mcnemar_p = 1;        // exact, two-sided
+  double mcnemar_p = 1;                  // exact, two-sided
   std::vector<FlippedDocument> flipped;  // in order of doc_id
 
   double difference() const { return mean_a - mean_b; }
@@ -61,9 +61,10 @@ struct RunComparison {
 // Empty when there are none.
 std::map<std::string, std::filesystem::path> find_samples(const std::filesystem::path& folder);
 
-// FAILS: kMissingInput when a folder has no samples (names the option that writes them); kBadInput naming file and line for
-// damaged lines and a document that comes twice under one filter.
-RunComparison compare_runs(const std::filesystem::path& a, const std::filesystem::path& b, const model::Tolerance& tolerance);
+// FAILS: kMissingInput when a folder has no samples (names the option that writes them); kBadInput naming file and line
+// for damaged lines and a document that comes twice under one filter.
+RunComparison compare_runs(const std::filesystem::path& a, const std::filesystem::path& b,
+                           const model::Tolerance& tolerance);
 
 // The exact two-sided test of McNemar (1947): of only_a + only_b discordant pairs, each fell on either side with
 // probability 1/2. min(1, 2 P(X <= min(only_a, only_b))), X ~ Binomial(only_a + only_b, 1/2).

@@ -13,18 +13,18 @@
 namespace evalmpi::eval {
 
 struct InspectOptions {
-  std::string model;                // folder or hub id
-  std::vector<std::string> tp;      // empty: 1, 2, 3, 4, 8
-  bool tensors = false;             // every tensor
-  bool json = false;                // for programs
+  std::string model;            // folder or hub id
+  std::vector<std::string> tp;  // empty: 1, 2, 3, 4, 8
+  bool tensors = false;         // every tensor
+  bool json = false;            // for programs
 };
 
 // The options that have names; the model stands without one.
 std::vector<Field> fields(InspectOptions& options);
 
-// facts: model, folder, architecture, family, sizes, details, layers, parameters, files, tokenizer, generation, adapters,
-// tp, and tensors where asked for; sizes in bytes say so in their names. problem: why the model cannot be run although
-// config.json can be read (a tensor is missing, or has another dtype or shape; no tokenizer that can be read).
+// facts: model, folder, architecture, family, sizes, details, layers, parameters, files, tokenizer, generation,
+// adapters, tp, and tensors where asked for; sizes in bytes say so in their names. problem: why the model cannot be run
+// although config.json can be read (a tensor is missing, or has another dtype or shape; no tokenizer that can be read).
 struct Inspection {
   Json facts;
   std::optional<Error> problem;

@@ -65,15 +65,16 @@ std::vector<Field> fields(EvalOptions& options);
 // How prompts become conversations.
 struct ChatOptions {
   bool applies = false;
-  std::string template_name;         // empty: the default one
-  Json arguments = Json::object();   // further variables of the template
-  bool thinks = false;               // they ask the model to think before it answers
-  std::optional<bool> fewshot_as_multiturn;  // as the harness records it: absent if nothing was said and nothing applies
+  std::string template_name;        // empty: the default one
+  Json arguments = Json::object();  // further variables of the template
+  bool thinks = false;              // they ask the model to think before it answers
+  // As the harness records it: absent if nothing was said and nothing applies.
+  std::optional<bool> fewshot_as_multiturn;
 };
 
 // Values that follow from the options' texts.
 struct ResolvedOptions {
-  std::optional<int64_t> token_budget;  // rows of a segment; absent: auto
+  std::optional<int64_t> token_budget;                  // rows of a segment; absent: auto
   std::map<std::string, std::vector<int64_t>> samples;  // rows by task, of --samples
   std::optional<int64_t> fewshot_seed;
   uint64_t sampling_seed = 1234;  // the harness's torch seed; its "None", which nobody could repeat, is 1234 too

@@ -1,7 +1,7 @@
 #pragma once
 
-// `evalmpi eval`, `generate` and `logprobs`: from options to published results, in the ten hops of README's "The way of the
-// data".
+// `evalmpi eval`, `generate` and `logprobs`: from options to published results, in the ten hops of README's "The way of
+// the data".
 
 #include <chrono>
 #include <string>
@@ -22,13 +22,14 @@ struct RunContext {
   job::RollCall* roll_call = nullptr;  // for status.json
 };
 
-// Evaluates every combination and publishes: table on rank 0's stdout, files in the output folder (grammar: store/results_file.h;
-// results_*.json and samples_*.jsonl have lm-evaluation-harness's keys). Returns kComplete, or kStoppedEarly with
-// everything finished saved.
+// Evaluates every combination and publishes: table on rank 0's stdout, files in the output folder (grammar:
+// store/results_file.h; results_*.json and samples_*.jsonl have lm-evaluation-harness's keys). Returns kComplete, or
+// kStoppedEarly with everything finished saved.
 //
 // Several combinations are runs one after another, each in the folder OUTPUT/<its name>; what stands in OUTPUT itself:
 //   status.json          the job's state, with the number of combinations done and the present one's own status
-//   comparison.csv, .md  when all are done: every task and metric with each combination's value, standard error, and paired
+//   comparison.csv, .md  when all are done: every task and metric with each combination's value, standard error, and
+//   paired
 //                        difference from the first combination (summary.h)
 // A second start goes through all of them and computes what is missing. The weights of a model are read once.
 //
@@ -36,17 +37,17 @@ struct RunContext {
 // otherwise it reports and ends the job by Session::abort.
 ExitCode run(comm::Session& session, const JobOptions& options, const RunContext& context);
 
-// `evalmpi generate` and `evalmpi logprobs`: the lines of a user's file. In the output folder: outputs.jsonl (a line for each
-// line of the file, in order; grammar: src/eval/file_lines.h), summary.json, and all that a run has. A start with a longer
-// file computes the new lines only. The copy options.output_file is written before the run is called complete.
-// COLLECTIVE, returns, FAILS: as run.
+// `evalmpi generate` and `evalmpi logprobs`: the lines of a user's file. In the output folder: outputs.jsonl (a line
+// for each line of the file, in order; grammar: src/eval/file_lines.h), summary.json, and all that a run has. A start
+// with a longer file computes the new lines only. The copy options.output_file is written before the run is called
+// complete. COLLECTIVE, returns, FAILS: as run.
 ExitCode run(comm::Session& session, const FileOptions& options, const RunContext& context);
 
 // --dry-run of the two: as plan.
 std::string plan(const FileOptions& options);
 
-// `evalmpi plan`: the mesh, shards, memory, requests, tokens and chunks of the same options, as text for stdout, for every
-// combination. Runs no model and needs no ranks. FAILS: as run, before anything is computed.
+// `evalmpi plan`: the mesh, shards, memory, requests, tokens and chunks of the same options, as text for stdout, for
+// every combination. Runs no model and needs no ranks. FAILS: as run, before anything is computed.
 std::string plan(const JobOptions& options);
 
 }  // namespace evalmpi::eval

@@ -13,8 +13,9 @@
 namespace evalmpi::eval {
 
 struct ScoreOptions {
-  std::filesystem::path directory;  // looked through with its folders for samples_<task>_<time>.jsonl, the newest of each task
-  std::vector<std::string> tasks;   // names, groups, tags, globs; none: all that have samples
+  // Looked through with its folders for samples_<task>_<time>.jsonl, the newest of each task.
+  std::filesystem::path directory;
+  std::vector<std::string> tasks;  // names, groups, tags, globs; none: all that have samples
   std::vector<std::string> include_paths;
   int bootstrap_iterations = 100'000;
   std::string output;  // folder of the new files; empty: none are written
@@ -22,10 +23,10 @@ struct ScoreOptions {
 
 std::vector<Field> fields(ScoreOptions& options);
 
-// The table in the harness's look. Documents, targets, choices and metrics come from the task files' templates, applied to
-// the documents in the samples; responses come from the samples. With `output` writes samples_<task>_<time>.jsonl with the
-// new filtered responses and metrics, and results_<time>.json with what the old one says of the model.
-// FAILS: kMissingInput without samples for a task that is asked for; kBadInput naming file and line for a line that is no
+// The table in the harness's look. Documents, targets, choices and metrics come from the task files' templates, applied
+// to the documents in the samples; responses come from the samples. With `output` writes samples_<task>_<time>.jsonl
+// with the new filtered responses and metrics, and results_<time>.json with what the old one says of the model. FAILS:
+// kMissingInput without samples for a task that is asked for; kBadInput naming file and line for a line that is no
 // sample, responses that do not fit the task's output type; as task::TaskIndex::select and task::Task::score.
 std::string score(const ScoreOptions& options);
 

@@ -27,9 +27,9 @@ namespace evalmpi::job {
 // What every rank knows of the attempt; rank 0 makes it, the others get it by broadcast.
 struct AttemptIdentity {
   std::filesystem::path directory;
-  std::string run_id;  // of all attempts
-  int number = 0;      // earlier attempts
-  std::string token;   // random, this attempt's own
+  std::string run_id;                // of all attempts
+  int number = 0;                    // earlier attempts
+  std::string token;                 // random, this attempt's own
   int64_t created_unix_seconds = 0;  // of the first attempt
 
   std::filesystem::path log_directory() const { return directory / "log"; }
@@ -91,9 +91,10 @@ class Attempt {
   store::OutputLock lock_;
 };
 
-// For a thread or a rank that must speak for a silent one: status.json now says that the attempt is stopped, with exit_code
-// and error; what else stands there of this attempt stays. An ending that is there already is the first one and stays, and
-// so does the word of a later attempt. False if nothing was written. FAILS: kIo, kCannotWrite, kBadInput.
+// For a thread or a rank that must speak for a silent one: status.json now says that the attempt is stopped, with
+// exit_code and error; what else stands there of this attempt stays. An ending that is there already is the first one
+// and stays, and so does the word of a later attempt. False if nothing was written. FAILS: kIo, kCannotWrite,
+// kBadInput.
 bool note_stopped(const AttemptIdentity& attempt, const std::string& error);
 
 // Every leader proves that it writes where rank 0 does. Rank 0 places the file, all wait for it (a barrier), every

@@ -31,7 +31,7 @@ struct TakenItem {
   uint64_t id = 0;
   std::string payload;
   Hash128 prefix;
-  int64_t cost = 0;  // without the prefix's where the worker's replica holds it
+  int64_t cost = 0;                // without the prefix's where the worker's replica holds it
   std::optional<uint64_t> checks;  // the item that this one repeats
 };
 
@@ -43,7 +43,8 @@ struct TakenItem {
 //   4. the group where help is worth most: a worker that joins computes the prefix again, so it joins only while its
 //      share of what is left there, left / (workers + 1), is at least half the prefix's cost (less would end later than
 //      if the others went on alone). Otherwise it gets nothing.
-//   5. an item that is_checked and complete, again: to another replica than the one that did it where there are several,
+//   5. an item that is_checked and complete, again: to another replica than the one that did it where there are
+//   several,
 //      else to another worker where there are several.
 // Within a group costliest first, then by id, so that the tail is short. O(log n + workers of the replica) each, and in
 // 5. O(such items).
@@ -116,7 +117,7 @@ class WorkQueue {
     std::map<Key, Payload> items;
     int64_t own_cost = 0;  // of its items, without the prefix
     int64_t prefix_cost = 0;
-    int workers = 0;              // that took their last item here
+    int workers = 0;                  // that took their last item here
     std::optional<IdleKey> idle_key;  // its entries in the two indexes below
     std::optional<Key> help_key;
   };
@@ -138,7 +139,8 @@ class WorkQueue {
   void reindex(const Hash128& prefix, Group& group);
   bool may_check(int worker, int first_worker) const;
   std::optional<TakenItem> take_second_look(int worker, int64_t max_cost, bool* is_too_costly);
-  std::optional<TakenItem> take_first(int worker, const Hash128& held, int64_t max_cost, bool* is_too_costly, Payload& payload);
+  std::optional<TakenItem> take_first(int worker, const Hash128& held, int64_t max_cost, bool* is_too_costly,
+                                      Payload& payload);
   std::optional<Hash128> choose(int worker, const Hash128& held) const;
   const std::map<Hash128, int>& groups_near(int worker) const;
   void move_worker(int worker, const Hash128& prefix);

@@ -18,7 +18,8 @@
 
 namespace evalmpi::model {
 
-// LoRA on one module of the model's files ("model.layers.0.self_attn.q_proj"), which may hold several rows of the table.
+// LoRA on one module of the model's files ("model.layers.0.self_attn.q_proj"), which may hold several rows of the
+// table.
 struct AdapterModule {
   std::string tensors;  // names in the adapter's file begin with this, e.g. "base_model.model.lm_head"
   int64_t rank = 0;

@@ -18,13 +18,13 @@ struct Tolerance {
 
 // Differences of pairs of values. Two NaNs count as equal, a NaN beside a number as infinitely far.
 struct Difference {
-  int64_t count = 0;         // pairs
-  int64_t outside = 0;       // pairs beyond the tolerance
+  int64_t count = 0;    // pairs
+  int64_t outside = 0;  // pairs beyond the tolerance
   double max_absolute = 0;
   double sum_absolute = 0;
-  double max_relative = 0;   // |a - b| / max(|a|, |b|)
+  double max_relative = 0;  // |a - b| / max(|a|, |b|)
   double sum_relative = 0;
-  double max_value = 0;      // the largest |a| or |b|
+  double max_value = 0;  // the largest |a| or |b|
 
   void add(const float* a, const float* b, int64_t n, const Tolerance& tolerance);
   double mean_absolute() const { return count == 0 ? 0 : sum_absolute / static_cast<double>(count); }
@@ -44,9 +44,10 @@ struct TensorComparison {
 };
 
 // Every tensor of either folder by name; values of both are widened to float32 and compared. Reads block by block.
-// Known buffers (rotary tables, causal masks) and a tied head's copy count only where both have them. FAILS: as Checkpoint.
-std::vector<TensorComparison> compare_weights(const std::filesystem::path& folder_a, const std::filesystem::path& folder_b,
-                                              const Tolerance& tolerance);
+// Known buffers (rotary tables, causal masks) and a tied head's copy count only where both have them. FAILS: as
+// Checkpoint.
+std::vector<TensorComparison> compare_weights(const std::filesystem::path& folder_a,
+                                              const std::filesystem::path& folder_b, const Tolerance& tolerance);
 
 using TokenSequence = std::vector<int32_t>;
 
@@ -69,13 +70,13 @@ struct ArgmaxFlip {
 };
 
 struct OutputComparison {
-  bool has_hidden = false;              // equal layers and width
-  bool has_logits = false;              // equal vocabulary
-  std::vector<Difference> hidden;       // [layers + 1]: the embedding's output, then each layer's
+  bool has_hidden = false;         // equal layers and width
+  bool has_logits = false;         // equal vocabulary
+  std::vector<Difference> hidden;  // [layers + 1]: the embedding's output, then each layer's
   Difference logits;
-  double mean_kl = 0, max_kl = 0;       // of B's next-token distribution from A's, KL(A || B) in nats
+  double mean_kl = 0, max_kl = 0;  // of B's next-token distribution from A's, KL(A || B) in nats
   int64_t positions = 0;
-  std::vector<ArgmaxFlip> flips;        // all of them, in order
+  std::vector<ArgmaxFlip> flips;  // all of them, in order
 
   bool differs() const;
 };
@@ -84,7 +85,8 @@ struct OutputComparison {
 // states are kept: tokens * (layers + 1) * width + tokens * vocabulary floats. FAILS: kUsage when these exceed
 // `max_state_bytes` or for an empty sequence; kBadInput for ids outside a vocabulary, sequences longer than a model's
 // positions, and as load_weights.
-OutputComparison compare_outputs(const ModelLayout& a, const ModelLayout& b, const std::vector<TokenSequence>& sequences,
-                                 const Tolerance& tolerance, uint64_t max_state_bytes = uint64_t{8} << 30);
+OutputComparison compare_outputs(const ModelLayout& a, const ModelLayout& b,
+                                 const std::vector<TokenSequence>& sequences, const Tolerance& tolerance,
+                                 uint64_t max_state_bytes = uint64_t{8} << 30);
 
 }  // namespace evalmpi::model

@@ -27,7 +27,7 @@ class TensorNames {
 
   bool is_known_family() const { return !prefix_.empty(); }
   bool is_bare() const { return is_bare_; }
-  std::string full(const std::string& name) const;   // of a tensor of the checkpoint
+  std::string full(const std::string& name) const;  // of a tensor of the checkpoint
   std::string bare(const std::string& name) const;
   bool belongs_to_head(const std::string& name) const;
 
@@ -59,15 +59,16 @@ struct ConvertReport {
 
 // Reads `input` tensor by tensor and writes the folder `output`, in the memory of a few blocks of 4 MiB (and of one
 // module's LoRA). With an adapter each tensor becomes what PEFT's merge_and_unload makes of it: summed in float32, then
-// rounded to the tensor's own or the asked dtype. Where the model's head is tied to its embedding and the adapter changes one
-// of them, both are written and config.json says so ("tie_word_embeddings": false). Values are rounded to
-// nearest even, as torch's `.to(dtype)` does. Tensors that the family does not know are kept, known buffers (rotary tables,
-// causal masks) are left out. generation_config.json, tokenizer files and chat templates are copied, "torch_dtype" and "dtype" of
-// config.json follow. Every file is synced before it gets its name, config.json last: a folder without it is not finished.
-// NaN and infinity in the input are kept, with a warning. On any failure the files written are removed again.
-// FAILS: as Checkpoint and Adapter; kBadInput when a finite value overflows in the new dtype (names tensor and count), when weights
-// are quantised and a dtype is asked for, when bare names would lose an untied head; as read_model_spec for a
-// renaming of an unknown family or an adapter on one; kCannotWrite when `output` exists and is not an empty folder; kIo when it does not fit the disk.
+// rounded to the tensor's own or the asked dtype. Where the model's head is tied to its embedding and the adapter
+// changes one of them, both are written and config.json says so ("tie_word_embeddings": false). Values are rounded to
+// nearest even, as torch's `.to(dtype)` does. Tensors that the family does not know are kept, known buffers (rotary
+// tables, causal masks) are left out. generation_config.json, tokenizer files and chat templates are copied,
+// "torch_dtype" and "dtype" of config.json follow. Every file is synced before it gets its name, config.json last: a
+// folder without it is not finished. NaN and infinity in the input are kept, with a warning. On any failure the files
+// written are removed again. FAILS: as Checkpoint and Adapter; kBadInput when a finite value overflows in the new dtype
+// (names tensor and count), when weights are quantised and a dtype is asked for, when bare names would lose an untied
+// head; as read_model_spec for a renaming of an unknown family or an adapter on one; kCannotWrite when `output` exists
+// and is not an empty folder; kIo when it does not fit the disk.
 ConvertReport convert_model(const std::filesystem::path& input, const std::filesystem::path& output,
                             const ConvertOptions& options);
 

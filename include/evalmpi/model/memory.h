@@ -22,7 +22,7 @@ struct LaneWork {
 struct LaneBytes {
   int64_t key_values = 0;
   int64_t activations = 0;  // with the holes that blocks of many sizes leave in the allocator's heaps
-  int64_t head = 0;  // rows and logits, and the kernels' own scratch
+  int64_t head = 0;         // rows and logits, and the kernels' own scratch
   int64_t total() const { return key_values + activations + head; }
 };
 
@@ -38,7 +38,7 @@ struct PlaceMemory {
   int64_t logits_bytes_per_row = 0;
   int64_t scratch_bytes_per_lane = 0;
 
-  std::vector<int64_t> tensors_bytes;            // in the order in which they are loaded
+  std::vector<int64_t> tensors_bytes;  // in the order in which they are loaded
 
   LaneBytes of_lane(const LaneWork& work) const;
   // Beside the weights, while LoadOptions::threads threads read and pack tensors: a tensor's pages of the file are in

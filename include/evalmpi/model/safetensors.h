@@ -51,8 +51,8 @@ class Checkpoint {
   const TensorEntry* find(const std::string& name) const;
   std::string where(const std::string& name) const;  // "FILE, tensor NAME"
 
-  // FAILS: kBadInput when the tensor is missing, not of `shape`, or of a dtype other than F32, BF16 and F16 (or other than
-  // `dtype`).
+  // FAILS: kBadInput when the tensor is missing, not of `shape`, or of a dtype other than F32, BF16 and F16 (or other
+  // than `dtype`).
   void check(const std::string& name, const std::vector<int64_t>& shape, std::string_view dtype = {}) const;
 
   // A slice of a tensor, in the dtype of the file. The result owns its bytes, or, for a single range, may be a strided

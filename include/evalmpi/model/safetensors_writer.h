@@ -48,11 +48,11 @@ class SafetensorsWriter {
   uint64_t missing_bytes_ = 0;
 };
 
-// Files of a checkpoint, as transformers' save_pretrained cuts them: tensors in the order given; a file is closed when the
-// next tensor would lift it above `max_shard_bytes`; a larger tensor is a file of its own.
+// Files of a checkpoint, as transformers' save_pretrained cuts them: tensors in the order given; a file is closed when
+// the next tensor would lift it above `max_shard_bytes`; a larger tensor is a file of its own.
 struct ShardedNames {
-  std::vector<std::string> files;                 // "model.safetensors", or "model-00001-of-00003.safetensors", ...
-  std::vector<std::vector<size_t>> tensors;       // of each file: indices into the tensors
+  std::vector<std::string> files;            // "model.safetensors", or "model-00001-of-00003.safetensors", ...
+  std::vector<std::vector<size_t>> tensors;  // of each file: indices into the tensors
   std::string index_json(std::span<const OutputTensor> all) const;  // model.safetensors.index.json; "" for one file
 };
 ShardedNames cut_into_files(std::span<const OutputTensor> tensors, uint64_t max_shard_bytes);

@@ -27,8 +27,8 @@ const char* name_of(DType dtype);  // "float32", "bfloat16", "float16"
 // Rotary positions (RoFormer, arXiv:2104.09864).
 struct RotarySpec {
   double theta = 10000.0;
-  int64_t first = 0;  // dims of each head are rotated, from `first` on
-  int64_t dims = 0;   // even
+  int64_t first = 0;            // dims of each head are rotated, from `first` on
+  int64_t dims = 0;             // even
   bool is_interleaved = false;  // pairs (2 i, 2 i + 1) instead of (i, i + dims / 2)
   RotaryScaling scaling = RotaryScaling::kNone;
   double factor = 1.0;                 // linear, llama3, yarn
@@ -47,9 +47,9 @@ struct RotarySpec {
 // Norms of queries and keys before their positions are put in.
 enum class QueryKeyNorm {
   kNone,
-  kHead,     // each head alone, one weight [H] for all (Qwen3, Gemma 3)
+  kHead,      // each head alone, one weight [H] for all (Qwen3, Gemma 3)
   kEachHead,  // each head alone, weights [heads, H] (Command-R, StableLM)
-  kAll,      // over all heads together (OLMo 2)
+  kAll,       // over all heads together (OLMo 2)
 };
 
 // Scores grow with the key's position instead of rotary positions (arXiv:2108.12409).
@@ -63,13 +63,13 @@ enum class Alibi {
 struct ExpertSpec {
   int64_t count = 0;  // 0: no layer has experts
   int64_t per_token = 0;
-  int64_t mlp = 0;               // width of one
-  bool is_sigmoid = false;       // scores are sigmoids, not a softmax (DeepSeek-V3)
-  bool renormalise = false;      // the chosen experts' weights sum to 1
-  double scale = 1;              // of the weights
-  bool router_bias = false;      // of the logits
+  int64_t mlp = 0;                 // width of one
+  bool is_sigmoid = false;         // scores are sigmoids, not a softmax (DeepSeek-V3)
+  bool renormalise = false;        // the chosen experts' weights sum to 1
+  double scale = 1;                // of the weights
+  bool router_bias = false;        // of the logits
   bool router_correction = false;  // added to scores for the choice alone (DeepSeek-V3)
-  int64_t groups = 1;            // of which a token may choose from groups_per_token
+  int64_t groups = 1;              // of which a token may choose from groups_per_token
   int64_t groups_per_token = 1;
   int64_t group_best = 1;        // as many best experts make a group's score
   bool bias = false;             // in every expert
@@ -105,8 +105,8 @@ struct ModelSpec {
   int64_t kv_heads = 0;  // G; divides heads
   int64_t head_dim = 0;  // H; N * H need not be D
   LatentSpec latent;
-  int64_t mlp = 0;       // F
-  int64_t vocab = 0;     // V, rows of the embedding
+  int64_t mlp = 0;    // F
+  int64_t vocab = 0;  // V, rows of the embedding
   int64_t max_positions = 0;
 
   NormKind norm = NormKind::kRms;
@@ -121,7 +121,7 @@ struct ModelSpec {
   bool parallel_residual = false;     // x + attention(norm x) + mlp(norm x)
   bool parallel_shares_norm = false;  // one norm for both (GPT-J, Phi, Cohere)
 
-  std::vector<RotarySpec> rotaries;   // LayerSpec::rotary points here
+  std::vector<RotarySpec> rotaries;  // LayerSpec::rotary points here
   Alibi alibi = Alibi::kNone;
   int64_t learned_positions = 0;        // rows of a table of positions that is added to the embedding; 0: none
   int64_t learned_position_offset = 0;  // its row of position 0

@@ -17,8 +17,8 @@ namespace evalmpi::model {
 // What these files call the row's tensor: checkpoints of a family's bare model lack the first part of each name.
 std::string name_in_files(const Checkpoint& checkpoint, const TensorRow& row);
 
-// A slice of the row in logical coordinates [out, in], from the tensor `name`: a view into the file where it can be. Not
-// finite values are as they are. FAILS: as Checkpoint::check.
+// A slice of the row in logical coordinates [out, in], from the tensor `name`: a view into the file where it can be.
+// Not finite values are as they are. FAILS: as Checkpoint::check.
 at::Tensor read_row(const Checkpoint& checkpoint, const std::string& name, const TensorRow& row, const Slice& slice);
 
 // FAILS: as Checkpoint::check, for the first row that does not fit.

@@ -54,18 +54,18 @@ struct Mlp {
   int64_t bytes() const;
 };
 
-// N, G and F count this place's query heads, KV heads and MLP columns; any of them may be 0. What a model does not have is
-// empty.
+// N, G and F count this place's query heads, KV heads and MLP columns; any of them may be 0. What a model does not have
+// is empty.
 struct LayerWeights {
   Norm attention_norm;
   Linear query_down;  // [query_rank, D]; of latent attention, whole on every place
   Norm query_down_norm;
   Linear key_value_down;  // [key_value_rank + rotary_dim, D]
   Norm key_value_down_norm;
-  Linear query;       // [N * H, D], or [N * H, query_rank]
-  Linear key;         // [G * H, D], or the heads' own parts [G * (H - rotary_dim), key_value_rank]
-  Linear value;       // [G * U, D or key_value_rank]
-  Norm query_norm;    // [H], or [N, H], or [N * H]
+  Linear query;     // [N * H, D], or [N * H, query_rank]
+  Linear key;       // [G * H, D], or the heads' own parts [G * (H - rotary_dim), key_value_rank]
+  Linear value;     // [G * U, D or key_value_rank]
+  Norm query_norm;  // [H], or [N, H], or [N * H]
   Norm key_norm;
   at::Tensor sinks_N;               // float32; undefined: none
   Linear attention_out;             // [D, N * U], its bias apart:
@@ -73,11 +73,11 @@ struct LayerWeights {
   Norm attention_post_norm;
   Norm mlp_norm;
   Mlp mlp;
-  at::Tensor down_bias_D;  // as attention_out_bias_D
-  Linear router;           // [experts, D]
+  at::Tensor down_bias_D;          // as attention_out_bias_D
+  Linear router;                   // [experts, D]
   at::Tensor router_correction_E;  // float32; undefined: none
   std::vector<Mlp> experts;        // the bias of down is on one place only, inside
-  Linear shared_router;  // [1, D]
+  Linear shared_router;            // [1, D]
   Mlp shared;
   Norm mlp_post_norm;
   int64_t bytes() const;
@@ -120,28 +120,29 @@ class Weights {
  public:
   ModelSpec spec;
   RankShard shard;
-  at::Tensor embedding_VD;  // this place's vocabulary rows, in the files' dtype; undefined when tied: then head_VD is it
-  at::Tensor position_PD;   // float32, learned positions; undefined: none
+  // This place's vocabulary rows, in the files' dtype; undefined when tied: then head_VD is it.
+  at::Tensor embedding_VD;
+  at::Tensor position_PD;  // float32, learned positions; undefined: none
   Norm embedding_norm;
   Linear project_in, project_out;  // where the embedding is not as wide as the model
   std::vector<LayerWeights> layers;
   Norm final_norm;
-  ops::PackedLinear head_VD;              // this place's vocabulary rows
-  at::Tensor head_bias_V;                 // undefined: none
+  ops::PackedLinear head_VD;  // this place's vocabulary rows
+  at::Tensor head_bias_V;     // undefined: none
   std::optional<HeadLora> head_lora;
   std::vector<ops::RotaryTable> rotaries;  // float32 [positions, rotary dims / 2], as ModelSpec::rotaries
-  at::Tensor alibi_NP;                    // float32 [this place's query heads, positions]; undefined: none
-  int64_t positions = 0;                  // that may be computed
-  uint64_t bytes_read = 0;  // from files, by this place
+  at::Tensor alibi_NP;                     // float32 [this place's query heads, positions]; undefined: none
+  int64_t positions = 0;                   // that may be computed
+  uint64_t bytes_read = 0;                 // from files, by this place
 
   LayerHandle acquire(int64_t layer) const { return LayerHandle(layers[static_cast<size_t>(layer)]); }
   int64_t bytes() const;  // in memory
 };
 
-// Reads the shard of `tp_rank`, and its adapter's: only its bytes. Not under InferenceMode (such weights could not be trained).
-// FAILS: kMissingInput, kIo; kBadInput for a tensor that is missing, of another shape or dtype, or holds
-// NaN or infinity: names tensor, file, expected and found, and of several the first of the tensor table. Tensors that
-// the model does not have are a warning.
+// Reads the shard of `tp_rank`, and its adapter's: only its bytes. Not under InferenceMode (such weights could not be
+// trained). FAILS: kMissingInput, kIo; kBadInput for a tensor that is missing, of another shape or dtype, or holds NaN
+// or infinity: names tensor, file, expected and found, and of several the first of the tensor table. Tensors that the
+// model does not have are a warning.
 std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder, const ModelSpec& spec,
                                             const ShardPlan& plan, int tp_rank, const LoadOptions& options = {});
 

@@ -35,13 +35,13 @@ class KeyValueStore {
   KeyValueStore(KeyValueStore&&) noexcept;
   KeyValueStore& operator=(KeyValueStore&&) noexcept;
   ~KeyValueStore();
-  // Room for `positions` positions on every path (contents kept); that of all but path 0 is taken when the first of them
-  // is used, less what they share. Called outside the layer loop; attention() grows the store itself where that was
-  // forgotten.
+  // Room for `positions` positions on every path (contents kept); that of all but path 0 is taken when the first of
+  // them is used, less what they share. Called outside the layer loop; attention() grows the store itself where that
+  // was forgotten.
   void reserve(int64_t positions);
   // From now on the first `positions` of path 0, rounded down to a multiple of 256, are those of all paths. What the
-  // others held is forgotten: their next span forks off a path that holds what it continues. Until the next call no span
-  // may begin below shared_positions(), on no path. share(0) ends it. REQUIRES: path 0 holds so many positions.
+  // others held is forgotten: their next span forks off a path that holds what it continues. Until the next call no
+  // span may begin below shared_positions(), on no path. share(0) ends it. REQUIRES: path 0 holds so many positions.
   void share(int64_t positions);
   int64_t shared_positions() const;
   // Makes positions [0, length) of path `to` equal those of path `from`, in all layers.
@@ -63,8 +63,8 @@ class KeyValueStore {
 // (Gemma 2); then + bias_NP[head][j] (ALiBi, by the key's position: a constant along a row does not matter).
 struct AttentionRule {
   double scale = 1;
-  int64_t window = 0;   // 0: all earlier positions; W: position j is seen from i iff j > i - W
-  double soft_cap = 0;  // 0: none
+  int64_t window = 0;       // 0: all earlier positions; W: position j is seen from i iff j > i - W
+  double soft_cap = 0;      // 0: none
   at::Tensor bias_NP = {};  // float32, contiguous, as many positions as are attended to; undefined: none
   at::Tensor sink_N = {};   // float32: one more logit of the softmax, without a value; undefined: none
 };

@@ -24,8 +24,8 @@ struct HeadPartial {
 // What becomes of a row times the weight before it is a logit.
 struct LogitRule {
   at::Tensor bias_V = {};  // of this shard; undefined: none
-  double scale = 1;     // Cohere, Granite
-  double soft_cap = 0;  // cap * tanh(logit / cap); 0: none (Gemma 2)
+  double scale = 1;        // Cohere, Granite
+  double soft_cap = 0;     // cap * tanh(logit / cap); 0: none (Gemma 2)
 };
 
 // hidden_RD: float32 rows after the final norm. Target m asks for token token_of_target[m] at row

@@ -42,8 +42,8 @@
 //
 // Strings are UTF-8 of variable length. HDF5 ends them at a NUL, so U+0000 is stored as U+2400, and bytes that are no
 // UTF-8 as U+FFFD. Attributes keep their order; JSON null is an empty attribute, a bool h5py's enum, arrays and objects
-// are JSON text. Objects hold no times, so equal numbers give equal bytes below /tasks. Behind the part that HDF5 reads the
-// file ends with a line "evalmpi-content-hash <hash>" of all bytes before it.
+// are JSON text. Objects hold no times, so equal numbers give equal bytes below /tasks. Behind the part that HDF5 reads
+// the file ends with a line "evalmpi-content-hash <hash>" of all bytes before it.
 
 #include <cstdint>
 #include <filesystem>

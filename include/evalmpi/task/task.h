@@ -39,7 +39,7 @@ struct TaskOptions {
   std::optional<double> limit;                 // below 1: that fraction of the documents, rounded up; else so many
   std::vector<int64_t> rows;                   // only these rows, in row order; excludes limit
   std::optional<int64_t> fewshot_seed = 1234;  // nothing: 1234, since a draw that cannot be repeated is no use
-  bool draws_examples = true;  // off: prompts cannot be built, answers can be scored
+  bool draws_examples = true;                  // off: prompts cannot be built, answers can be scored
   std::string system_instruction;
   ChatTemplate chat_template;        // empty: plain text
   bool fewshot_as_multiturn = true;  // with a chat template: examples as turns, else all in one user message

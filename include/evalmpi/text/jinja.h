@@ -8,8 +8,8 @@
 // Expressions: literals of text, numbers, lists, tuples, dicts; + - * / // % ** ~; chained comparisons; in, not in;
 //   and, or, not; is, is not; a if b else c; x.y, x['y'], x[0], slices; calls; filters.
 // Filters: abs, capitalize, count, d, default, dictsort, first, float, format, indent, int, items, join, last,
-//   length, list, lower, map, max, min, reject, regex_replace, rejectattr, replace, reverse, round, select, selectattr, sort,
-//   string, sum, title, tojson, trim, unique, upper, wordcount.
+//   length, list, lower, map, max, min, reject, regex_replace, rejectattr, replace, reverse, round, select, selectattr,
+//   sort, string, sum, title, tojson, trim, unique, upper, wordcount.
 // Tests: boolean, callable, defined, divisibleby, eq, equalto, even, false, float, ge, gt, greaterthan, in, integer,
 //   iterable, le, lower, lt, lessthan, mapping, ne, none, number, odd, sameas, sequence, string, true, undefined,
 //   upper, and the comparison signs.
@@ -41,8 +41,9 @@ struct TemplateOptions {
   static TemplateOptions chat() { return {true, true, false, false, false}; }
 };
 
-// What strftime_now takes for now, seconds since 1970: before the first call the present time. All processes of a job, and
-// those that go on with it on another day, must say the same in their prompts. Any thread, before templates are rendered.
+// What strftime_now takes for now, seconds since 1970: before the first call the present time. All processes of a job,
+// and those that go on with it on another day, must say the same in their prompts. Any thread, before templates are
+// rendered.
 void fix_strftime_now(int64_t unix_seconds);
 
 // A parsed template. Copies share the parsed form; rendering is const and safe from several threads.

@@ -25,9 +25,9 @@ thread_local bool is_inside = false;
 struct Job {
   const std::function<void(int64_t, int64_t)>& work;
   int64_t count, ranges;
-  std::atomic<int64_t> next{0};   // the first range that nobody has begun
-  std::atomic<int> helpers{0};    // inside the job; raised under the pool's mutex
-  std::exception_ptr failure;     // under the pool's mutex
+  std::atomic<int64_t> next{0};  // the first range that nobody has begun
+  std::atomic<int> helpers{0};   // inside the job; raised under the pool's mutex
+  std::exception_ptr failure;    // under the pool's mutex
 };
 
 class HelperPool {
