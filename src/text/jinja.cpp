@@ -1,17 +1,14 @@
 #include "evalmpi/text/jinja.h"
 
 #include <algorithm>
-#include <atomic>
-#include <ctime>
-#include <limits>
 #include <optional>
-#include <unordered_map>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
-#include "evalmpi/text/unicode.h"
 #include "jinja_ast.h"
 #include "jinja_filters.h"
+#include "jinja_functions.h"
+#include "jinja_names.h"
 #include "jinja_parser.h"
 
 namespace evalmpi::text {
@@ -29,12 +26,6 @@ namespace {
 
 constexpr size_t kMaxSourceBytes = size_t{1} << 20;
 constexpr int kMaxCallDepth = 1000;
-constexpr int64_t kMaxRange = 1'000'000;
-constexpr int64_t kNotFixed = std::numeric_limits<int64_t>::min();
-
-std::atomic<int64_t> fixed_now = kNotFixed;  // of strftime_now
-
-using Scope = std::vector<std::pair<std::string, Value>>;
 
 enum class Flow { kNext, kBreak, kContinue };
 
@@ -42,7 +33,7 @@ enum class Flow { kNext, kBreak, kContinue };
 class Renderer {
  public:
   Renderer(const Template::Parsed& parsed, const Json& variables)
-      : parsed_(parsed), variables_(variables), budget_(parsed.options), scopes_(1) {}
+      : parsed_(parsed), budget_(parsed.options), names_(variables, budget_) {}
 
   std::string render() {
     return guarded([&] {
@@ -83,74 +74,6 @@ class Renderer {
     Renderer& renderer_;
   };
 
-  // Names -----------------------------------------------------------------------------------------------------
-
-  static const Value* find_in(const Scope& scope, const std::string& name) {
-    for (const auto& [key, value] : scope) {
-      if (key == name) return &value;
-    }
-    return nullptr;
-  }
-
-  Value lookup(const std::string& name) {
-    for (size_t i = scopes_.size(); i > macro_base_; --i) {
-      if (const Value* found = find_in(scopes_[i - 1], name)) return *found;
-    }
-    if (const Value* found = find_in(scopes_[0], name)) return *found;
-    if (const auto cached = converted_.find(name); cached != converted_.end()) return cached->second;
-    if (const auto found = variables_.find(name); found != variables_.end()) {
-      Value value = Value::from_json(*found);
-      budget_.charge(weight_of(value));
-      converted_.emplace(name, value);
-      return value;
-    }
-    if (name == "range" || name == "namespace" || name == "dict" || name == "raise_exception" || name == "strftime_now")
-      return Value(Function{name});
-    return Value(Undefined{fmt::format("'{}' is undefined", name), parsed_.options.strict_undefined});
-  }
-
-  void bind(const std::string& name, Value value) {
-    for (auto& [key, old] : scopes_.back()) {
-      if (key == name) {
-        old = std::move(value);
-        return;
-      }
-    }
-    scopes_.back().emplace_back(name, std::move(value));
-  }
-
-  void assign(const Target& target, const Value& value) {
-    if (!target.parts.empty()) {
-      const auto items = items_of(value);
-      if (items->items.size() != target.parts.size()) {
-        throw Problem(fmt::format("{} values for {} names", items->items.size(), target.parts.size()));
-      }
-      for (size_t i = 0; i < target.parts.size(); ++i) assign(target.parts[i], items->items[i]);
-    } else if (target.attribute.empty()) {
-      bind(target.name, value);
-    } else {
-      assign_attribute(target, value);
-    }
-  }
-
-  void assign_attribute(const Target& target, const Value& value) {
-    const Value holder = lookup(target.name);
-    const auto* space = holder.as<std::shared_ptr<Namespace>>();
-    if (!space) throw Problem("cannot assign an attribute of anything but a namespace");
-    if (value.as<std::shared_ptr<Namespace>>() || value.as<std::shared_ptr<Loop>>()) {
-      throw Problem("a namespace cannot hold a namespace or loop");
-    }
-    for (auto& [key, old] : (*space)->items) {
-      if (key == target.attribute) {
-        old = value;
-        return;
-      }
-    }
-    (*space)->items.emplace_back(target.attribute, value);
-  }
-
-  // Statements ------------------------------------------------------------------------------------------------
-
   void append(std::string& out, std::string_view text) {
     output_bytes_ += text.size();
     if (output_bytes_ > kMaxTextBytes) throw Problem("output above 64 MiB");
@@ -182,17 +105,18 @@ class Renderer {
         }
         return Flow::kNext;
       case Statement::Kind::kFor: execute_for(statement, out); return Flow::kNext;
-      case Statement::Kind::kSet: assign(statement.target, evaluate(*statement.expression)); return Flow::kNext;
+      case Statement::Kind::kSet: names_.assign(statement.target, evaluate(*statement.expression)); return Flow::kNext;
       case Statement::Kind::kSetBlock: {
         std::string text;
-        scopes_.emplace_back();
-        execute(statement.body, text);
-        scopes_.pop_back();
-        assign(statement.target, Value::text(std::move(text)));
+        {
+          const Names::Inner inner(names_);
+          execute(statement.body, text);
+        }
+        names_.assign(statement.target, Value::text(std::move(text)));
         return Flow::kNext;
       }
       case Statement::Kind::kMacro:
-        bind(statement.text, Value(std::make_shared<const Macro>(Macro{&statement})));
+        names_.bind(statement.text, Value(std::make_shared<const Macro>(Macro{&statement})));
         return Flow::kNext;
       case Statement::Kind::kBody: return execute(statement.body, out);
       case Statement::Kind::kBreak: return Flow::kBreak;
@@ -206,36 +130,30 @@ class Renderer {
     budget_.charge(list->items.size());
     if (statement.filter) list = filtered(statement, *list);
     if (list->items.empty()) {
-      scopes_.emplace_back();
+      const Names::Inner inner(names_);
       execute(statement.else_body, out);
-      scopes_.pop_back();
       return;
     }
     const auto loop = std::make_shared<Loop>(Loop{list, 0});
     for (size_t i = 0; i < list->items.size(); ++i) {
       loop->index0 = i;
       budget_.charge(8);
-      scopes_.emplace_back();
-      bind("loop", Value(loop));
-      assign(statement.target, list->items[i]);
-      const Flow flow = execute(statement.body, out);
-      scopes_.pop_back();
-      if (flow == Flow::kBreak) break;
+      const Names::Inner inner(names_);
+      names_.bind("loop", Value(loop));
+      names_.assign(statement.target, list->items[i]);
+      if (execute(statement.body, out) == Flow::kBreak) break;
     }
   }
 
   std::shared_ptr<const List> filtered(const Statement& statement, const List& list) {
     auto out = std::make_shared<List>();
     for (const Value& item : list.items) {
-      scopes_.emplace_back();
-      assign(statement.target, item);
+      const Names::Inner inner(names_);
+      names_.assign(statement.target, item);
       if (truth(evaluate(*statement.filter))) out->items.push_back(item);
-      scopes_.pop_back();
     }
     return out;
   }
-
-  // Expressions -----------------------------------------------------------------------------------------------
 
   Value evaluate(const Expression& expression) {
     const Level level(*this);
@@ -244,7 +162,7 @@ class Renderer {
     const auto part = [&](size_t i) { return evaluate(*expression.parts[i]); };
     switch (expression.kind) {
       case Kind::kConstant: return expression.constant;
-      case Kind::kName: return lookup(expression.text);
+      case Kind::kName: return names_.lookup(expression.text);
       case Kind::kList: return Value::list(evaluate_all(expression, 0));
       case Kind::kTuple: return Value::list(evaluate_all(expression, 0), List::Form::kTuple);
       case Kind::kDict: return evaluate_dict(expression);
@@ -388,8 +306,6 @@ class Renderer {
     return Value(true);
   }
 
-  // Calls -----------------------------------------------------------------------------------------------------
-
   Value evaluate_call(const Expression& expression) {
     const Value callee = evaluate(*expression.parts[0]);
     require_defined(callee);
@@ -397,7 +313,7 @@ class Renderer {
     line_ = expression.line;
     if (const auto* method = callee.as<Method>()) return call_method(*method->object, method->name, arguments, budget_);
     if (const auto* macro = callee.as<std::shared_ptr<const Macro>>()) return call_macro(**macro, arguments);
-    if (const auto* function = callee.as<Function>()) return call_function(function->name, arguments);
+    if (const auto* function = callee.as<Function>()) return call_function(function->name, arguments, budget_);
     throw Problem(fmt::format("'{}' object is not callable", type_name(callee)));
   }
 
@@ -406,95 +322,23 @@ class Renderer {
     std::vector<std::string_view> names;
     for (const Parameter& parameter : statement.parameters) names.push_back(parameter.name);
     const auto bound = arguments.bind(fmt::format("macro '{}'", statement.text), names);
-    const size_t outer_base = std::exchange(macro_base_, scopes_.size());
-    scopes_.emplace_back();
+    const Names::Inner inner(names_, true);
     for (size_t i = 0; i < names.size(); ++i) {
       const Parameter& parameter = statement.parameters[i];
       Value value = bound[i] ? *bound[i]
                              : Value(Undefined{fmt::format("parameter '{}' was not provided", parameter.name),
                                                parsed_.options.strict_undefined});
       if (!bound[i] && parameter.default_value) value = evaluate(*parameter.default_value);
-      bind(parameter.name, std::move(value));
+      names_.bind(parameter.name, std::move(value));
     }
     std::string out;
     execute(statement.body, out);
-    scopes_.pop_back();
-    macro_base_ = outer_base;
     return Value::text(std::move(out));
   }
 
-  Value call_function(const std::string& name, const Arguments& arguments) {
-    if (name == "raise_exception") {
-      const auto bound = arguments.bind(name, {"message"});
-      throw Problem(bound[0] ? to_text(*bound[0]) : "raise_exception was called");
-    }
-    if (name == "strftime_now") return Value::text(call_strftime(arguments));
-    if (name == "range") return call_range(arguments);
-    if (arguments.positional.size() > 1) throw Problem(fmt::format("{} takes at most one positional argument", name));
-    std::vector<std::pair<Value, Value>> items;
-    if (!arguments.positional.empty()) {
-      const Dict* dict = arguments.positional[0].as_dict();
-      if (!dict) throw Problem(fmt::format("{} needs a dict or keywords", name));
-      items = dict->items;
-    }
-    for (const auto& [key, value] : arguments.keywords) {
-      std::erase_if(items, [&](const auto& item) { return item.first.as_text() && *item.first.as_text() == key; });
-      items.emplace_back(Value::text(key), value);
-    }
-    const Value dict = Value::dict(items);
-    if (name == "dict") return dict;
-    auto space = std::make_shared<Namespace>();
-    for (const auto& [key, value] : items) space->items.emplace_back(to_text(key), value);
-    return Value(std::move(space));
-  }
-
-  // The local time, as datetime.now().strftime.
-  std::string call_strftime(const Arguments& arguments) {
-    const auto bound = arguments.bind("strftime_now", {"format"});
-    if (!bound[0] || !bound[0]->as_text()) throw Problem("strftime_now needs a format");
-    // A letter behind the format tells an empty result from one that does not fit.
-    const std::string format = *bound[0]->as_text() + "x";
-    const int64_t fixed = fixed_now.load();
-    const std::time_t now = fixed == kNotFixed ? std::time(nullptr) : fixed;
-    std::tm local{};
-    localtime_r(&now, &local);
-    std::string text(16 * format.size() + 256, '\0');
-    const size_t bytes = std::strftime(text.data(), text.size(), format.c_str(), &local);
-    if (bytes == 0) throw Problem(fmt::format("strftime_now: the format '{}' is not supported", *bound[0]->as_text()));
-    text.resize(bytes - 1);
-    if (!is_valid_utf8(text)) throw Problem("strftime_now: the locale's names are not UTF-8");
-    return text;
-  }
-
-  Value call_range(const Arguments& arguments) {
-    if (arguments.positional.empty()) throw Problem("range needs an argument");
-    arguments.bind("range", {"start", "stop", "step"});
-    int64_t bounds[3] = {0, 0, 1};
-    if (arguments.positional.size() == 1) {
-      bounds[1] = integer_of(arguments.positional[0], "range argument");
-    } else {
-      for (size_t i = 0; i < arguments.positional.size(); ++i)
-        bounds[i] = integer_of(arguments.positional[i], "range argument");
-    }
-    const auto [start, stop, step] = bounds;
-    if (step == 0) throw Problem("range step must not be zero");
-    std::vector<Value> out;
-    for (int64_t i = start; step > 0 ? i < stop : i > stop;) {
-      if (static_cast<int64_t>(out.size()) == kMaxRange) throw Problem("a range above 1 million items");
-      out.push_back(Value(i));
-      if (__builtin_add_overflow(i, step, &i)) break;
-    }
-    budget_.charge(out.size());
-    Value range = Value::list(std::move(out), List::Form::kView);
-    return range;
-  }
-
   const Template::Parsed& parsed_;
-  const Json& variables_;
   Budget budget_;
-  std::vector<Scope> scopes_;
-  std::unordered_map<std::string, Value> converted_;
-  size_t macro_base_ = 0;
+  Names names_;
   size_t output_bytes_ = 0;
   int depth_ = 0;
   int line_ = 1;
@@ -502,8 +346,6 @@ class Renderer {
 
 }  // namespace
 }  // namespace jinja
-
-void fix_strftime_now(int64_t unix_seconds) { jinja::fixed_now = unix_seconds; }
 
 Template Template::parse(std::string source, std::string where, TemplateOptions options) {
   if (source.size() > jinja::kMaxSourceBytes) fail(ExitCode::kBadInput, "{}: a template above 1 MiB", where);
