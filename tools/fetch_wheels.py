@@ -20,8 +20,8 @@ import zipfile
 
 # Any Python can fetch them, and all fetch the same: the files taken do not depend on Python's version.
 PYTHON_VERSION = "3.12"
-PLATFORMS = ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_25_x86_64", "manylinux_2_17_x86_64",
-             "manylinux2014_x86_64"]
+PLATFORMS = ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_25_x86_64", "manylinux_2_18_x86_64",
+             "manylinux_2_17_x86_64", "manylinux2014_x86_64"]
 
 TORCH_HEADERS = ["torch/include/*"]
 TORCH_CPU = ["torch/lib/libtorch_cpu.so", "torch/lib/libc10.so", "torch/lib/libgomp*.so*"]

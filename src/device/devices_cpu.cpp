@@ -1,10 +1,12 @@
-#include "evalmpi/device/cpu.h"
+// A build without CUDA.
 #include "evalmpi/device/devices.h"
 
 namespace evalmpi::device {
 
-std::vector<Device> local_devices() {
-  return {Device{.kind = Kind::kCpu, .index = 0, .name = cpu_model(), .memory_bytes = memory().total_bytes}};
-}
+std::vector<Device> local_devices() { return {local_cpu()}; }
+
+std::string no_cuda_reason() { return "this evalmpi was built without CUDA"; }
+
+void bind(const Device&) {}
 
 }  // namespace evalmpi::device

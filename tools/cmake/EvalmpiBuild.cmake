@@ -32,13 +32,16 @@ endif()
 # -DEVALMPI_SANITIZE=address,undefined: our code with these sanitizers (tools/test --sanitize). A finding ends the program.
 set(EVALMPI_SANITIZE "" CACHE STRING "Sanitizers, with commas between them; empty for none")
 if(EVALMPI_SANITIZE)
-  add_compile_options("-fsanitize=${EVALMPI_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)
+  add_compile_options(
+    "$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${EVALMPI_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-g1;-O1>")
   add_link_options("-fsanitize=${EVALMPI_SANITIZE}")
 endif()
 
 add_library(evalmpi_settings INTERFACE)
 target_include_directories(evalmpi_settings INTERFACE "${CMAKE_CURRENT_SOURCE_DIR}/include")
-target_compile_options(evalmpi_settings INTERFACE -Wall -Wextra -Wpedantic -Werror -Wno-psabi)
+target_compile_options(evalmpi_settings INTERFACE
+  "$<$<COMPILE_LANGUAGE:C,CXX>:-Wall;-Wextra;-Wpedantic;-Werror;-Wno-psabi>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;-Werror=all-warnings>")
 
 # evalmpi_module(NAME SOURCES file... [DEPS module-or-target...] [PRIVATE_DEPS target...])
 #   One static library evalmpi_NAME (alias evalmpi::NAME). DEPS are the arrows of the module's public
@@ -66,6 +69,21 @@ function(evalmpi_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
+
+# evalmpi_gpu_test(NAME SOURCES file... DEPS target... [TIMEOUT seconds])
+#   A GoogleTest program for a machine with an NVIDIA GPU, labelled gpu: tools/test -L gpu runs these, one at a time.
+#   Its tests begin with EVALMPI_NEEDS_CUDA() (tests/support/cuda_device.h), which skips them where there is no
+#   device. A build without CUDA does not compile it and lists it as skipped.
+function(evalmpi_gpu_test name)
+  if(EVALMPI_HAS_CUDA)
+    evalmpi_test(${name} ${ARGN} LABELS gpu)
+    target_link_libraries(${name} PRIVATE evalmpi::device)
+    set_tests_properties(${name} PROPERTIES RESOURCE_LOCK gpu)
+  else()
+    add_test(NAME ${name} COMMAND "${CMAKE_COMMAND}" -E echo "skipped: this build has no CUDA (tools/setup --cuda fetches what it needs beside nvcc)")
+    set_tests_properties(${name} PROPERTIES LABELS gpu SKIP_REGULAR_EXPRESSION "^skipped: ")
+  endif()
 endfunction()
 
 # evalmpi_mpi_test(NAME RANKS n... SOURCES file... DEPS target...)
