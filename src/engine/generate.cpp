@@ -237,7 +237,7 @@ void Lane::run_generations(const GenerateChunk& chunk, const StopCriterion& stop
   store_.share(static_cast<int64_t>(trunk.size()));
   Generations(
       chunk, stop, *transformer_, tp_, store_, [this](const model::Segment& segment) { return forward(segment); },
-      token_budget_, trunk, record)
+      segment_rows_, trunk, record)
       .run();
 }
 

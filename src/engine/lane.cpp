@@ -6,6 +6,7 @@
 
 #include "evalmpi/base/error.h"
 #include "segments.h"
+#include "within_memory.h"
 
 namespace evalmpi::engine {
 namespace {
@@ -68,6 +69,7 @@ Lane::Lane(std::shared_ptr<const model::Transformer> transformer, comm::Communic
     : transformer_(std::move(transformer)),
       tp_(std::move(tp)),
       token_budget_(token_budget),
+      segment_rows_(token_budget),
       numerics_class_(numerics_class),
       store_(transformer_->make_key_value_store(1)),
       trunks_(std::move(trunks)),
@@ -82,7 +84,18 @@ Hash128 Lane::held_prefix() const {
 std::string Lane::run(std::string_view bytes, const StopCriterion& stop) {
   const Chunk chunk = decode_chunk(bytes);
   ChunkRecord record;
-  record.numerics_class = numerics_class_;
+  const auto attempt = [&](int64_t rows) {
+    record = {};
+    segment_rows_ = rows;
+    compute(chunk, stop, record);
+  };
+  const MemoryRule rule{.may_repeat = tp_.size() == 1, .may_split = split_class_.has_value()};
+  const int64_t rows = compute_within_memory(token_budget_, rule, attempt, [this] { let_go(); });
+  record.numerics_class = rows == token_budget_ ? numerics_class_ : *split_class_;
+  return encode(record);
+}
+
+void Lane::compute(const Chunk& chunk, const StopCriterion& stop, ChunkRecord& record) {
   try {
     if (const auto* scores = std::get_if<ScoreChunk>(&chunk)) {
       run_scores(*scores, record);
@@ -94,7 +107,14 @@ std::string Lane::run(std::string_view bytes, const StopCriterion& stop) {
     trunks_->withdraw(number_);
     throw;
   }
-  return encode(record);
+}
+
+// All keys and values, and what the allocator keeps for later.
+void Lane::let_go() {
+  store_ = transformer_->make_key_value_store(1);
+  paths_ = 1;
+  positions_ = 0;
+  empty_device_caches();
 }
 
 at::Tensor Lane::forward(const model::Segment& segment) {
@@ -132,14 +152,19 @@ int64_t Lane::hold_trunk(std::span<const int32_t> trunk, int64_t paths, int64_t 
   const auto held = std::mismatch(held_trunk_.begin(), held_trunk_.end(), trunk.begin(), trunk.end()).first;
   int64_t shared = held - held_trunk_.begin();
   const SharedTrunks::Source source = claim_trunk(trunk, shared);
-  store_.share(0);
-  make_room(paths, positions, shared);
+  try {
+    store_.share(0);
+    make_room(paths, positions, shared);
+  } catch (...) {
+    if (source.lane >= 0) trunks_->release(source);
+    throw;
+  }
   if (source.lane >= 0) {
     trunks_->copy(source, store_);
     shared = source.tokens;
   }
   held_trunk_.clear();
-  SegmentBuilder rows(token_budget_, [&](const model::Segment& segment) { forward(segment); });
+  SegmentBuilder rows(segment_rows_, [&](const model::Segment& segment) { forward(segment); });
   rows.add(0, static_cast<int32_t>(shared), trunk.subspan(static_cast<size_t>(shared)));
   rows.flush();
   held_trunk_.assign(trunk.begin(), trunk.end());
@@ -160,7 +185,7 @@ void Lane::run_scores(const ScoreChunk& chunk, ChunkRecord& record) {
   std::vector<float> logprobs;
   std::vector<uint8_t> is_argmax;
   int32_t rows_done = 0;
-  SegmentBuilder rows(token_budget_, [&](const model::Segment& segment) {
+  SegmentBuilder rows(segment_rows_, [&](const model::Segment& segment) {
     const at::Tensor hidden_TD = forward(segment);
     const auto rows_end = rows_done + static_cast<int32_t>(segment.ids.size());
     std::vector<int32_t> rows_R, row_of_target, token_of_target;

@@ -85,7 +85,12 @@ void SharedTrunks::copy(const Source& source, ops::KeyValueStore& store) {
     const std::lock_guard lock(mutex_);
     from = slots_.at(source.lane).store;
   }
-  store.copy_from(*from, 0, 0, source.tokens);
+  try {
+    store.copy_from(*from, 0, 0, source.tokens);
+  } catch (...) {
+    release(source);
+    throw;
+  }
   release(source);
 }
 
@@ -104,10 +109,11 @@ void SharedTrunks::publish(int lane, const ops::KeyValueStore& store) {
 }
 
 void SharedTrunks::withdraw(int lane) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   slots_[lane].state = State::kNothing;
   slots_[lane].trunk.clear();
   changed_.notify_all();
+  changed_.wait(lock, [&] { return slots_[lane].readers == 0; });
 }
 
 }  // namespace evalmpi::engine

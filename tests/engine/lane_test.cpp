@@ -2,6 +2,7 @@
 
 #include "evalmpi/engine/lane.h"
 
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -310,6 +311,43 @@ TEST(Lane, a_shared_trunk_gives_way_to_other_chunks) {
     record.computed_tokens = in_a_row[i].computed_tokens;
     EXPECT_EQ(without_timings(encode(record)), without_timings(encode(in_a_row[i]))) << i;
   }
+}
+
+// A device without memory, as often as `times` says, in the middle of a generation.
+StopCriterion without_memory(int* times) {
+  return [times](const GenerationSettings&, const GenerateRequest&) {
+    return [times](int32_t) {
+      if (*times > 0) {
+        --*times;
+        throw c10::OutOfMemoryError({}, "the device has 1 MiB free");
+      }
+      return false;
+    };
+  };
+}
+
+TEST(Lane, a_chunk_without_memory_is_computed_again_or_in_parts) {
+  const auto places = load("demo", 1);
+  const model::InferenceThread inference;
+  const Hash128 whole{1, 1}, split{2, 2};
+  std::vector<GenerateRequest> requests = branching_prompts(places[0]->spec().vocab);
+  const std::string chunk = plan_generations(requests, {}, 16, 1000).chunks.at(0).payload();
+  // The record with one failing attempt after another; the lane has computed something else before.
+  const auto run = [&](int shortages, bool may_split) {
+    Lane lane(places[0], comm::Communicator::self(), 64, whole);
+    if (may_split) lane.allow_split(split);
+    const ScoreRequest before{{1, 2}, {3, 4, 5}, 2};
+    lane.run(plan_scores(std::span(&before, 1), 10).chunks.at(0).payload(), never());
+    return decode_record(without_timings(lane.run(chunk, without_memory(&shortages))));
+  };
+  const ChunkRecord expected = run(0, false);
+  EXPECT_EQ(encode(run(1, false)), encode(expected));
+  EXPECT_EQ(encode(run(1, true)), encode(expected));
+  ChunkRecord in_parts = run(3, true);
+  EXPECT_EQ(in_parts.numerics_class, split);
+  in_parts.numerics_class = whole;
+  EXPECT_EQ(encode(in_parts), encode(expected));
+  EXPECT_THROW(run(2, false), Error);
 }
 
 TEST(Lane, refuses_token_ids_outside_the_vocabulary) {

@@ -39,13 +39,14 @@ class SharedTrunks {
   // found there. False when this rank's lane holds something else by now.
   bool follow(int lane, std::span<const int32_t> trunk, const Source& source);
 
-  // Copies the source's positions [0, tokens) of path 0 to path 0 of `store`, and releases the source.
+  // Copies the source's positions [0, tokens) of path 0 to path 0 of `store`, and releases the source, also when that
+  // fails.
   void copy(const Source& source, ops::KeyValueStore& store);
   void release(const Source& source);
 
   // Path 0 of the lane's store holds the trunk that it claimed. `store` stays where it is until the next claim.
   void publish(int lane, const ops::KeyValueStore& store);
-  // It holds nothing.
+  // It holds nothing. Returns when nobody copies from it any more.
   void withdraw(int lane);
 
  private:
