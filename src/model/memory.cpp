@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "adapter_terms.h"
+#include "device_copy.h"
 #include "evalmpi/model/tensor_table.h"
 
 namespace evalmpi::model {
@@ -40,6 +41,14 @@ int64_t resident_bytes(const TensorRow& row, const ModelSpec& spec, const RankSh
   return in_panels(shape[0]) * shape[1] * bytes_of(dtype);
 }
 
+// Rotary and ALiBi tables.
+int64_t table_bytes(const ModelSpec& spec, const RankShard& shard, int64_t positions) {
+  const int64_t rows = positions == 0 ? spec.max_positions : positions;
+  int64_t bytes = spec.alibi == Alibi::kNone ? 0 : shard.query_heads.size() * rows * kFloatBytes;
+  for (const RotarySpec& rotary : spec.rotaries) bytes += rows * rotary.dims * kFloatBytes;
+  return bytes;
+}
+
 // Of the file that holds the row's tensor.
 DType dtype_in_memory(const TensorRow& row, const ModelSpec& spec, DType dtype) {
   const std::string* replacement = spec.adapter ? spec.adapter->replacement(row) : nullptr;
@@ -62,6 +71,33 @@ int64_t activation_floats_per_row(const ModelSpec& spec, const RankShard& shard,
   const int64_t in_experts = 8 * spec.hidden + wide * shard.expert_mlp.size() + 2 * spec.experts.count;
   const bool has_experts = spec.experts.count > 0;
   return std::max({in_attention, in_mlp, has_experts ? in_experts : 0}) + (tp > 1 ? 2 * spec.hidden : 0);
+}
+
+// What the libraries of a device keep for a lane beside the tensors: workspace of products, tables of attention, the
+// tiles of the head's logits.
+constexpr int64_t kDeviceScratchBytes = int64_t{256} << 20;
+
+// Bytes of a row of the table on a device.
+int64_t device_bytes(const TensorRow& row, const ModelSpec& spec, const RankShard& shard, DType product_type) {
+  const std::vector<int64_t> shape = shard_shape(row, shard_slice(row, spec, shard));
+  const bool is_float = shape.size() != 2 || row.slot == Slot::kPosition || row.slot == Slot::kQueryNorm ||
+                        row.slot == Slot::kKeyNorm;
+  return elements(shape) * (is_float ? kFloatBytes : bytes_of(product_type));
+}
+
+// run_block's tensors: the residual, an output before and after its sum over the places are float32, what is multiplied
+// is of the product type.
+int64_t device_activation_bytes_per_row(const ModelSpec& spec, const RankShard& shard, int tp, int64_t type_bytes) {
+  const int64_t query = shard.query_heads.size() * spec.head_dim, key = shard.kv_heads.size() * spec.head_dim;
+  const LatentSpec& latent = spec.latent;
+  const int64_t narrow = 2 * (latent.query_rank + latent.key_value_rank + latent.rotary_dim);
+  const int64_t in_attention = 2 * query + 2 * key + (narrow > 0 ? narrow + key : 0);
+  const int64_t wide = spec.gated_mlp ? 3 : 2;
+  const int64_t in_mlp = wide * std::max(shard.mlp.size(), shard.shared_mlp.size());
+  const int64_t in_experts = 4 * spec.hidden + wide * shard.expert_mlp.size() + 2 * spec.experts.count;
+  const int64_t widest = std::max({in_attention, in_mlp, spec.experts.count > 0 ? in_experts : 0});
+  const int64_t residuals = (tp > 1 ? 5 : 3) * spec.hidden;
+  return residuals * kFloatBytes + (spec.hidden + widest) * type_bytes;
 }
 
 }  // namespace
@@ -103,9 +139,7 @@ int64_t PlaceMemory::loading_bytes(int threads) const {
 PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype, int64_t positions) {
   const RankShard& shard = plan.ranks[static_cast<size_t>(tp_rank)];
   PlaceMemory memory;
-  const int64_t table_rows = positions == 0 ? spec.max_positions : positions;
-  for (const RotarySpec& rotary : spec.rotaries) memory.weight_bytes += table_rows * rotary.dims * kFloatBytes;
-  if (spec.alibi != Alibi::kNone) memory.weight_bytes += shard.query_heads.size() * table_rows * kFloatBytes;
+  memory.weight_bytes = table_bytes(spec, shard, positions);
   for (const TensorRow& row : make_tensor_table(spec)) {
     int64_t bytes = resident_bytes(row, spec, shard, dtype_in_memory(row, spec, dtype));
     if (spec.adapter) bytes += adapter_term_bytes(*spec.adapter, row, spec, shard, bytes);
@@ -123,5 +157,30 @@ PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_ra
   memory.scratch_bytes_per_lane = kScratchBytes;
   return memory;
 }
+
+PlaceMemory device_place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType product_type,
+                                int64_t positions) {
+  const RankShard& shard = plan.ranks[static_cast<size_t>(tp_rank)];
+  const int64_t type_bytes = bytes_of(product_type);
+  PlaceMemory memory;
+  memory.weight_bytes = table_bytes(spec, shard, positions);
+  for (const TensorRow& row : make_tensor_table(spec)) {
+    int64_t bytes = device_bytes(row, spec, shard, product_type);
+    if (spec.adapter) bytes += adapter_term_bytes(*spec.adapter, row, spec, shard, bytes);
+    memory.weight_bytes += bytes;
+    memory.largest_tensor_bytes = std::max(memory.largest_tensor_bytes, bytes);
+    memory.tensors_bytes.push_back(bytes);
+  }
+  memory.key_value_bytes_per_position =
+      spec.layers * shard.kv_heads.size() * (spec.head_dim + spec.value_dim()) * type_bytes;
+  memory.activation_bytes_per_row = device_activation_bytes_per_row(spec, shard, plan.tp(), type_bytes);
+  const int64_t head_blocks = (shard.vocab.size() + kHeadBlock - 1) / kHeadBlock;
+  memory.head_bytes_per_row = spec.hidden * (kFloatBytes + type_bytes) + head_blocks * kSummaryBytes;
+  memory.logits_bytes_per_row = spec.hidden * (kFloatBytes + type_bytes) + (shard.vocab.size() + spec.vocab) * kFloatBytes;
+  memory.scratch_bytes_per_lane = kDeviceScratchBytes;
+  return memory;
+}
+
+int64_t staging_bytes(int threads) { return std::clamp(threads, 1, kMaxLoadingThreads) * kStagingBytesPerThread; }
 
 }  // namespace evalmpi::model

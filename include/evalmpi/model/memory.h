@@ -49,4 +49,12 @@ struct PlaceMemory {
 // For the place of `tp_rank`, with weights kept in `dtype` and rotary tables of `positions` rows (0: the model's).
 PlaceMemory place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType dtype, int64_t positions = 0);
 
+// The same on a device: matrices row-major in `product_type`, keys and values in it, the residual and its sums in
+// float32. Estimated from the shapes; no panels, and no pages of files: loading_bytes() is not meant for it.
+PlaceMemory device_place_memory(const ModelSpec& spec, const ShardPlan& plan, int tp_rank, DType product_type,
+                                int64_t positions = 0);
+
+// Of pinned host memory through which one place's weights go to its device.
+int64_t staging_bytes(int threads);
+
 }  // namespace evalmpi::model
