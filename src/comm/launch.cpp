@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <initializer_list>
 #include <limits>
 #include <string_view>
 
@@ -57,10 +58,52 @@ int64_t tasks_of_step(const Environment& environment) {
   return tasks ? *tasks : number(environment, "SLURM_NTASKS").value_or(1);
 }
 
+// The first of these variables that is set.
+std::optional<int> first_number(const Environment& environment, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (const auto value = number(environment, name)) {
+      return static_cast<int>(*value);
+    }
+  }
+  return std::nullopt;
+}
+
+// Slurm's tasks of each node, "2(x3),1", at this node's place; nothing where that does not say.
+std::optional<int> tasks_of_node(const Environment& environment) {
+  int64_t left = number(environment, "SLURM_NODEID").value_or(0);
+  std::string_view list = text_of(environment, "SLURM_STEP_TASKS_PER_NODE");
+  while (!list.empty()) {
+    const size_t comma = list.find(',');
+    std::string_view entry = list.substr(0, comma);
+    list = comma == std::string_view::npos ? "" : list.substr(comma + 1);
+    int64_t nodes = 1;
+    if (const size_t times = entry.find("(x"); times != std::string_view::npos && entry.ends_with(')')) {
+      nodes = parse(entry.substr(times + 2, entry.size() - times - 3)).value_or(0);
+      entry = entry.substr(0, times);
+    }
+    const auto tasks = parse(entry);
+    if (!tasks || *tasks < 1 || *tasks > std::numeric_limits<int>::max() || nodes < 1) {
+      return std::nullopt;
+    }
+    if (left < nodes) {
+      return static_cast<int>(*tasks);
+    }
+    left -= nodes;
+  }
+  return std::nullopt;
+}
+
 void check_rank(const Launch& launch) {
   if (launch.rank >= launch.size) {
     fail(ExitCode::kUsage, "the launcher's variables contradict each other: rank {} of {} ranks", launch.rank,
          launch.size);
+  }
+}
+
+// A local rank at or above the number of ranks of its host would make no sense; then nobody trusts the number.
+void drop_wrong_local_size(Launch& launch) {
+  if (launch.local_size && *launch.local_size <= launch.local_rank) {
+    launch.local_size.reset();
   }
 }
 
@@ -93,14 +136,24 @@ Launch recognise_launch(const Environment& environment) {
     launch.size = static_cast<int>(*size);
     launch.rank = number_or(environment, "OMPI_COMM_WORLD_RANK", 0);
     launch.local_rank = number_or(environment, "OMPI_COMM_WORLD_LOCAL_RANK", 0);
+    launch.local_size = first_number(environment, {"OMPI_COMM_WORLD_LOCAL_SIZE"});
     check_rank(launch);
+    drop_wrong_local_size(launch);
     return launch;
   }
   if (const auto rank = number(environment, "PMIX_RANK")) {
     launch.launcher = Launcher::kPmix;
     launch.rank = static_cast<int>(*rank);
     launch.size = static_cast<int>(std::max(tasks_of_step(environment), *rank + 1));
-    launch.local_rank = number_or(environment, "SLURM_LOCALID", 0);
+    // Beside Slurm's the names of PALS, Flux, and of Hydra and its relatives.
+    launch.local_rank = first_number(environment, {"SLURM_LOCALID", "PALS_LOCAL_RANKID", "FLUX_TASK_LOCAL_ID",
+                                                   "MPI_LOCALRANKID", "PMI_LOCAL_RANK"})
+                            .value_or(0);
+    launch.local_size = tasks_of_node(environment);
+    if (!launch.local_size) {
+      launch.local_size = first_number(environment, {"PALS_LOCAL_SIZE", "MPI_LOCALNRANKS", "PMI_LOCAL_SIZE"});
+    }
+    drop_wrong_local_size(launch);
     return launch;
   }
   if (const int64_t tasks = tasks_of_step(environment); tasks > 1) {

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "device_shares.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/comm/mesh.h"
 
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int kMostPlaces = 1 << 20;
 constexpr int kPlacesOfAnyRank = 4;  // so that a small machine can try a wide layout
+
+using DevicesOfRanks = std::vector<std::vector<int>>;
 
 std::string counted(int64_t count, std::string_view what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
@@ -42,6 +45,13 @@ int cores_alone(const LayoutRequest& request, const RankOffer& rank) {
     cores = std::min(cores, rank.quota_cores);
   }
   return request.cores_per_rank.value_or(std::max(1, static_cast<int>(cores)));
+}
+
+// Places that a rank can hold: on CUDA devices one on each of its own, unless they are shared.
+int64_t most_places(const LayoutRequest& request, const RankOffer& rank, const std::vector<int>& devices) {
+  if (devices.empty()) return std::max(kPlacesOfAnyRank, cores_alone(request, rank));
+  const auto own = static_cast<int>(devices.size());
+  return request.share_devices ? std::max(kPlacesOfAnyRank, own) : own;
 }
 
 std::string options_text(int64_t tp, int64_t dp) { return fmt::format("--tp {} --dp {}", tp, dp); }
@@ -81,9 +91,9 @@ std::vector<int> ranks_within_hosts(std::span<const int> order, std::span<const 
   return chosen;
 }
 
-// The rank of each of `needed` places. order: ranks by host.
+// The rank of each of `needed` places. order: ranks by host. most: places that each rank can hold.
 std::vector<int> assign_places(const LayoutRequest& request, std::span<const RankOffer> ranks,
-                               std::span<const int> order, int64_t needed) {
+                               std::span<const int64_t> most, std::span<const int> order, int64_t needed) {
   if (!request.places_per_rank && needed <= static_cast<int64_t>(order.size())) {
     std::vector<int> chosen = ranks_within_hosts(order, ranks, request.tp, needed / request.tp);
     return static_cast<int64_t>(chosen.size()) == needed ? chosen
@@ -99,7 +109,7 @@ std::vector<int> assign_places(const LayoutRequest& request, std::span<const Ran
   }
   for (int64_t level = 0; left > 0; ++level) {  // evenly, first ranks first
     for (size_t i = 0; i < order.size() && left > 0; ++i) {
-      if (level < std::max(kPlacesOfAnyRank, cores_alone(request, ranks[order[i]]))) {
+      if (level < most[order[i]]) {
         ++count_of[i];
         --left;
       }
@@ -139,8 +149,31 @@ std::map<int, double> cores_shared(const LayoutRequest& request, std::span<const
   return cores;
 }
 
+// Different devices on which there are places.
+int64_t devices_used(const LayoutPlan& plan, std::span<const RankOffer> ranks) {
+  std::set<std::pair<int, std::string>> used;
+  for (const LayoutPlan::Place& place : plan.places) {
+    if (place.device >= 0) used.emplace(ranks[place.rank].host, place.identity);
+  }
+  return static_cast<int64_t>(used.size());
+}
+
+// Own devices of ranks with places on which there is none.
+int64_t idle_devices(const LayoutPlan& plan, const DevicesOfRanks& devices) {
+  std::map<int, int64_t> places_of_rank;
+  for (const LayoutPlan::Place& place : plan.places) ++places_of_rank[place.rank];
+  int64_t idle = 0;
+  for (const auto& [rank, places] : places_of_rank) {
+    idle += std::max<int64_t>(0, static_cast<int64_t>(devices[rank].size()) - places);
+  }
+  return idle;
+}
+
 std::vector<int> lanes_of_replicas(const LayoutRequest& request, std::span<const RankOffer> ranks,
                                    const LayoutPlan& plan) {
+  if (plan.places.front().device >= 0) {
+    return std::vector<int>(plan.dp, 1);  // a device works on one chunk at a time
+  }
   std::map<int, int> places_of_rank;
   std::set<int> busy;
   for (const LayoutPlan::Place& place : plan.places) {
@@ -189,6 +222,11 @@ std::string describe(const LayoutPlan& plan, std::span<const RankOffer> ranks) {
   if (most_in_rank > 1) {
     text += fmt::format(", up to {} per rank", counted(most_in_rank, "place"));
   }
+  if (const int64_t devices = devices_used(plan, ranks); devices > 0) {
+    text += fmt::format(
+        ", on {}",
+        counted(devices, devices < static_cast<int64_t>(plan.places.size()) ? "shared CUDA device" : "CUDA device"));
+  }
   if (plan.idle_ranks > 0) {
     text += fmt::format("; {} idle", counted(plan.idle_ranks, "rank"));
   }
@@ -201,11 +239,13 @@ LayoutPlan plan_layout(const LayoutRequest& request, std::span<const RankOffer> 
   EVALMPI_CHECK(!ranks.empty());
   check_sizes(request);
   const auto rank_count = static_cast<int64_t>(ranks.size());
+  const DevicesOfRanks devices = devices_of_ranks(ranks, request.share_devices);
   int64_t capacity = 0, fewest_places = kMostPlaces;
-  for (const RankOffer& rank : ranks) {
-    const int64_t places = std::max(kPlacesOfAnyRank, cores_alone(request, rank));
-    fewest_places = std::min(fewest_places, places);
-    capacity += request.places_per_rank.value_or(places);
+  std::vector<int64_t> most;
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    most.push_back(most_places(request, ranks[rank], devices[rank]));
+    fewest_places = std::min(fewest_places, most.back());
+    capacity += request.places_per_rank.value_or(most.back());
   }
   if (request.places_per_rank.value_or(1) > fewest_places) {
     fail(ExitCode::kUsage, "--devices-per-rank {} is more than a rank can hold here: at most {}",
@@ -226,8 +266,13 @@ LayoutPlan plan_layout(const LayoutRequest& request, std::span<const RankOffer> 
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return ranks[a].host < ranks[b].host; });
   std::map<int, int> places_of_rank;
-  for (const int rank : assign_places(request, ranks, order, needed)) {
-    plan.places.push_back({rank, places_of_rank[rank]++});
+  for (const int rank : assign_places(request, ranks, most, order, needed)) {
+    LayoutPlan::Place& place = plan.places.emplace_back(LayoutPlan::Place{.rank = rank});
+    place.index_in_rank = places_of_rank[rank]++;
+    if (!devices[rank].empty()) {
+      place.device = devices[rank][place.index_in_rank % devices[rank].size()];
+      place.identity = ranks[rank].devices[place.device];
+    }
   }
   plan.lanes_of_replica = lanes_of_replicas(request, ranks, plan);
   plan.idle_ranks = static_cast<int>(rank_count - static_cast<int64_t>(places_of_rank.size()));
@@ -237,6 +282,11 @@ LayoutPlan plan_layout(const LayoutRequest& request, std::span<const RankOffer> 
     plan.warnings.push_back(fmt::format("{} of {} nothing to do: {} needs {}", plan.idle_ranks,
                                         counted(rank_count, "rank") + (plan.idle_ranks == 1 ? " has" : " have"),
                                         options_text(request.tp, dp), counted(needed, "place")));
+  }
+  if (const int64_t idle = idle_devices(plan, devices); idle > 0) {
+    plan.warnings.push_back(fmt::format("{} nothing to do; more replicas (--dp) would use {}",
+                                        counted(idle, "CUDA device") + (idle == 1 ? " has" : " have"),
+                                        idle == 1 ? "it" : "them"));
   }
   if (plan.tp_crosses_hosts) {
     plan.warnings.push_back(

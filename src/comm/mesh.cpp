@@ -12,12 +12,17 @@
 namespace evalmpi::comm {
 namespace {
 
-std::vector<RankOffer> gather_offers(Session& session) {
-  const nlohmann::json mine = {session.host_index(), device::usable_cpus(), device::cgroup_quota_cores()};
+std::vector<RankOffer> gather_offers(Session& session, std::span<const device::Device> devices) {
+  std::vector<std::string> identities;
+  for (const device::Device& device : devices) {
+    if (device.kind == device::Kind::kCuda) identities.push_back(device.identity);
+  }
+  const nlohmann::json mine = {session.host_index(), device::usable_cpus(), device::cgroup_quota_cores(),
+                               session.host_name(), identities};
   std::vector<RankOffer> offers;
   for (const std::string& text : session.world().all_gather(mine.dump())) {
     const nlohmann::json offer = nlohmann::json::parse(text);
-    offers.push_back({offer.at(0), offer.at(1), offer.at(2)});
+    offers.push_back({offer.at(0), offer.at(1), offer.at(2), offer.at(3), offer.at(4)});
   }
   return offers;
 }
@@ -49,7 +54,11 @@ void add_lane(Session& session, std::span<const LayoutPlan::Place> group, std::s
   }
 }
 
-void add_places(Session& session, const LayoutPlan& plan, Mesh& mesh) {
+device::Device device_of(const LayoutRequest& request, const LayoutPlan::Place& place) {
+  return place.device < 0 ? device::local_cpu() : request.devices[place.device];
+}
+
+void add_places(Session& session, const LayoutRequest& request, const LayoutPlan& plan, Mesh& mesh) {
   const size_t size = plan.tp;
   for (int replica = 0; replica < plan.dp; ++replica) {
     const std::span group = std::span(plan.places).subspan(replica * size, size);
@@ -60,6 +69,7 @@ void add_places(Session& session, const LayoutPlan& plan, Mesh& mesh) {
                                .dp_rank = replica,
                                .pp_rank = 0,
                                .tp_rank = static_cast<int>(tp_rank),
+                               .device = device_of(request, group[tp_rank]),
                                .lanes = {}});
       }
     }
@@ -79,7 +89,7 @@ void add_places(Session& session, const LayoutPlan& plan, Mesh& mesh) {
 
 Mesh make_mesh(Session& session, const LayoutRequest& request) {
   LayoutPlan plan;
-  const std::vector<RankOffer> offers = gather_offers(session);
+  const std::vector<RankOffer> offers = gather_offers(session, request.devices);
   try {
     plan = plan_layout(request, offers);
   } catch (const Error& error) {  // the same on all ranks
@@ -102,7 +112,7 @@ Mesh make_mesh(Session& session, const LayoutRequest& request) {
   for (int replica = 0; replica < plan.dp; ++replica) {
     mesh.leaders.push_back(plan.places[size_t(replica) * plan.tp]);
   }
-  add_places(session, plan, mesh);
+  add_places(session, request, plan, mesh);
   return mesh;
 }
 

@@ -1,10 +1,12 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <cstdlib>
 
 #include "cuda_problem.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/device/devices.h"
+#include "visible.h"
 
 namespace evalmpi::device {
 namespace {
@@ -17,7 +19,10 @@ CudaVersions versions() {
 }
 
 std::string problem(cudaError_t error) {
-  return cuda_problem(static_cast<int>(error), cudaGetErrorString(error), versions());
+  const std::string words = cuda_problem(static_cast<int>(error), cudaGetErrorString(error), versions());
+  if (error != cudaErrorNoDevice) return words;
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return words + ": " + explain_visible_devices(visible ? std::optional<std::string>(visible) : std::nullopt);
 }
 
 void check(cudaError_t error, int index, std::string_view what) {

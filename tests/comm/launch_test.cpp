@@ -71,6 +71,27 @@ TEST(Launch, SrunWithPmix) {
   EXPECT_FALSE(speaks_before_init(environment));
 }
 
+TEST(Launch, TheHostsNumberOfRanksWhereItIsTold) {
+  Environment environment = {{"OMPI_COMM_WORLD_SIZE", "8"},
+                             {"OMPI_COMM_WORLD_RANK", "5"},
+                             {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}};
+  EXPECT_EQ(recognise_launch(environment).local_size, 4);
+  environment["OMPI_COMM_WORLD_LOCAL_SIZE"] = "1";  // contradicts the local rank
+  EXPECT_EQ(recognise_launch(environment).local_size, std::nullopt);
+
+  Environment task = {{"PMIX_RANK", "3"},     {"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "9"},
+                      {"SLURM_LOCALID", "1"}, {"SLURM_NODEID", "3"},  {"SLURM_STEP_TASKS_PER_NODE", "2(x3),3"}};
+  EXPECT_EQ(recognise_launch(task).local_size, 3);
+  task["SLURM_NODEID"] = "2";
+  EXPECT_EQ(recognise_launch(task).local_size, 2);
+  for (const char* damaged : {"", "2(x", "-3", "x", "2,2", "9999999999999"}) {
+    task["SLURM_STEP_TASKS_PER_NODE"] = damaged;
+    EXPECT_EQ(recognise_launch(task).local_size, std::nullopt) << damaged;
+  }
+  EXPECT_EQ(recognise_launch({{"PMIX_RANK", "1"}, {"PALS_LOCAL_RANKID", "1"}, {"PALS_LOCAL_SIZE", "2"}}).local_rank, 1);
+}
+
 TEST(Launch, SrunWithoutPmixNamesTheRemedyOnce) {
   int speakers = 0;
   for (const char* task : {"0", "1", "2"}) {

@@ -4,6 +4,7 @@
 
 #include "cuda_problem.h"
 #include "error_code.h"
+#include "visible.h"
 
 namespace evalmpi::device {
 namespace {
@@ -53,6 +54,37 @@ TEST(ChooseDevices, CpuWhereAskedForOrNothingElse) {
 TEST(ChooseDevices, ReadsTheOption) {
   EXPECT_EQ(parse_choice("cuda"), Choice::kCuda);
   EXPECT_EQ(code_of([] { parse_choice("gpu"); }), ExitCode::kUsage);
+}
+
+using Texts = std::vector<std::string>;
+
+TEST(VisibleDevices, AreReadAsCudaReadsThem) {
+  EXPECT_EQ(parse_visible_devices("0, 2").entries, (Texts{"0", "2"}));
+  EXPECT_EQ(parse_visible_devices("GPU-8a2f,1").entries, (Texts{"GPU-8a2f", "1"}));
+  EXPECT_TRUE(parse_visible_devices("MIG-1c2d").has_mig);
+  EXPECT_TRUE(parse_visible_devices("").entries.empty());
+  EXPECT_TRUE(parse_visible_devices("").stopped_at.empty());
+  EXPECT_EQ(parse_visible_devices("-1").stopped_at, "-1");
+  const VisibleDevices cut = parse_visible_devices("0,-1,2");  // what follows a bad entry is not seen
+  EXPECT_EQ(cut.entries, Texts{"0"});
+  EXPECT_EQ(cut.stopped_at, "-1");
+  EXPECT_EQ(parse_visible_devices("1,").stopped_at, ",");
+  EXPECT_EQ(parse_visible_devices("99999999999999999999").stopped_at, "99999999999999999999");
+}
+
+TEST(VisibleDevices, AreExplained) {
+  EXPECT_NE(explain_visible_devices("").find("hides all"), std::string::npos);
+  EXPECT_NE(explain_visible_devices("-1").find("hides all"), std::string::npos);
+  EXPECT_NE(explain_visible_devices("NoDevFiles").find("Slurm"), std::string::npos);
+  EXPECT_NE(explain_visible_devices("7").find("no such device"), std::string::npos);
+  EXPECT_NE(explain_visible_devices(std::nullopt).find("not set"), std::string::npos);
+}
+
+TEST(VisibleDevices, EachRankTakesItsMigInstance) {
+  EXPECT_EQ(narrowed_visible_devices("MIG-a,MIG-b", {.local_rank = 1}), "MIG-b");
+  EXPECT_EQ(narrowed_visible_devices("MIG-a,MIG-b", {.local_rank = 2}), "MIG-a");
+  EXPECT_EQ(narrowed_visible_devices("MIG-a", {.local_rank = 1}), std::nullopt);
+  EXPECT_EQ(narrowed_visible_devices("0,1", {.local_rank = 1}), std::nullopt);
 }
 
 TEST(CudaProblem, NoDriverIsNotAnOldDriver) {

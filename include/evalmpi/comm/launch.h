@@ -22,7 +22,8 @@ struct Launch {
   Launcher launcher = Launcher::kNone;
   int rank = 0;
   int size = 1;
-  int local_rank = 0;  // among the ranks of this host
+  int local_rank = 0;             // among the ranks of this host
+  std::optional<int> local_size;  // ranks of this host, where the launcher tells
 
   // What Slurm tells about the job; absent outside of one.
   std::string job_id;

@@ -10,6 +10,7 @@
 
 #include "evalmpi/comm/communicator.h"
 #include "evalmpi/comm/session.h"
+#include "evalmpi/device/devices.h"
 
 namespace evalmpi::comm {
 
@@ -20,6 +21,12 @@ struct LayoutRequest {
   std::optional<int> places_per_rank = std::nullopt;  // absent: one, or as many as the layout needs
   int threads_per_lane = 1;
   std::optional<int> cores_per_rank = std::nullopt;  // absent: what affinity and cgroups leave to each rank
+  // What the places of this rank may be on, that of its first place first (device::choose_devices); the CPU, or none,
+  // for places on the CPU.
+  std::vector<device::Device> devices = {};
+  bool share_devices = false;  // --share-devices: several places may be on one device
+  bool host_staged = false;    // --host-staged: sums of CUDA tensors go through the host, not over NCCL
+  bool fast_reduce = false;    // --fast-reduce: NCCL's own order of addition; part of the numerics class
 };
 
 // What a rank can offer.
@@ -27,6 +34,8 @@ struct RankOffer {
   int host = 0;                // index of its host
   std::vector<int> cpus = {};  // the CPU numbers of its host on which it may run
   double quota_cores = 0;      // CPU time that its host's cgroup grants, in cores; 0: no limit
+  std::string host_name = {};
+  std::vector<std::string> devices = {};  // identities of the CUDA devices that it may use, its first one first
 };
 
 // Where everything goes; the same on all ranks. A pure function of request and offers.
@@ -35,6 +44,8 @@ struct LayoutPlan {
   struct Place {
     int rank = 0;
     int index_in_rank = 0;
+    int device = -1;            // index in its rank's devices; -1: the CPU
+    std::string identity = {};  // of that device
   };
   std::vector<Place> places;          // [dp * pp * tp], tp fastest
   std::vector<int> lanes_of_replica;  // [dp]
@@ -44,13 +55,16 @@ struct LayoutPlan {
   std::string description;            // one sentence for people
 };
 
-// FAILS: kUsage when the layout cannot be, naming layouts that fit.
+// Places are on CUDA devices when the ranks have some: each rank has its first device and those that follow it up to
+// another rank's first. FAILS: kUsage when the layout cannot be, naming layouts that fit; when two ranks are on one
+// device and share_devices is not set, naming both, the host and the remedy; when only some of the ranks have devices.
 LayoutPlan plan_layout(const LayoutRequest& request, std::span<const RankOffer> ranks);
 
 // A place of this rank.
 struct LocalPlace {
   int index_in_rank = 0;
   int dp_rank = 0, pp_rank = 0, tp_rank = 0;
+  device::Device device = {};       // each thread that drives the place calls device::bind for it
   std::vector<Communicator> lanes;  // the tp group of each lane; one thread per element may use them at once
 };
 

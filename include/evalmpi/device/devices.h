@@ -47,6 +47,10 @@ struct RankOnHost {
   std::optional<int> devices_per_rank = std::nullopt;  // --devices-per-rank
 };
 
+// Where CUDA_VISIBLE_DEVICES lists several MIG instances, leaves the one of this local rank: CUDA shows a process only
+// the first. Changes the environment, so it comes before other threads and before any call of CUDA.
+void narrow_visible_devices(const RankOnHost& rank);
+
 // What the places of this rank may be on, that of its first place first: {the CPU}, or CUDA devices. The first is
 // chosen by the local rank so that ranks of one host that see the same devices begin on different ones; a rank that
 // sees one device (Slurm's --gpus-per-task) takes that. The others follow in order of index, cyclically; whether they
