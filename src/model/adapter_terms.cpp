@@ -119,9 +119,11 @@ at::Tensor make_gain(const ModuleReader& reader, double scale, const at::Tensor&
   return gain_N;
 }
 
-std::variant<at::Tensor, ops::PackedLinear> stored(const at::Tensor& weight_NK, bool pack) {
-  if (pack) return ops::PackedLinear::pack(weight_NK);
-  return weight_NK;
+// Where the model's weights are; float32 on a device too.
+std::variant<at::Tensor, ops::PackedLinear> stored(const at::Tensor& weight_NK, bool pack, const Weights& weights) {
+  const at::Tensor placed_NK = weight_NK.to(weights.device);
+  if (pack) return ops::PackedLinear::pack(placed_NK);
+  return placed_NK;
 }
 
 // The head's product is [h, s A h] [W, B]^T: one product, whose kernel never stores all logits.
@@ -130,8 +132,8 @@ void widen_head(const ModuleReader& reader, double scale, const at::Tensor& base
   at::Tensor wide_VK = at::cat({base_VD.to(at::kFloat), b_VR}, 1);
   const at::Tensor gain_V = make_gain(reader, scale, base_VD, b_VR);
   if (gain_V.defined()) wide_VK = wide_VK.mul(gain_V.unsqueeze(1));
-  weights.head_VD = ops::PackedLinear::pack(wide_VK);
-  weights.head_lora = HeadLora{ops::PackedLinear::pack(reader.a_RK()), scale};
+  weights.head_VD = ops::PackedLinear::pack(wide_VK.to(weights.device, weights.product_type));
+  weights.head_lora = HeadLora{ops::PackedLinear::pack(reader.a_RK().to(weights.device)), scale};
 }
 
 // Rows of an embedding are looked up, not multiplied: their sum with the LoRA is what PEFT computes for each token.
@@ -143,7 +145,7 @@ void add_to_embedding(const Adapter& adapter, const AdapterModule& module, const
   const at::Tensor b_DR =
       reader.read(module.tensors + ".lora_embedding_B", {row.shape[1], module.rank}, {0, {{0, row.shape[1]}}});
   const at::Tensor delta_VD = ops::linear(a_RV.t().contiguous(), ops::PackedLinear::pack(b_DR), {});
-  weights.embedding_VD = base_VD.to(at::kFloat).add(delta_VD.mul(module.scale));
+  weights.embedding_VD = base_VD.to(at::kFloat).add(delta_VD.mul(module.scale)).to(weights.device);
 }
 
 }  // namespace
@@ -183,7 +185,8 @@ void add_adapter_terms(const Adapter& adapter, const BaseReader& read_base, bool
     at::Tensor gain_N;
     if (module->has_magnitude) gain_N = make_gain(reader, module->scale, read_base(row, reader.rows()), b_NR);
     linear_of(row, weights)
-        ->terms.push_back({stored(reader.a_RK(), pack), stored(b_NR, pack), module->scale, std::move(gain_N)});
+        ->terms.push_back({stored(reader.a_RK(), pack, weights), stored(b_NR, pack, weights), module->scale,
+                           gain_N.defined() ? gain_N.to(weights.device) : gain_N});
   }
 }
 

@@ -60,12 +60,6 @@ void check_finite(const at::Tensor& tensor, const std::string& where) {
   }
 }
 
-at::Tensor owned(const at::Tensor& tensor, at::ScalarType type) {
-  at::Tensor copy = at::empty(tensor.sizes(), type);
-  copy.copy_(tensor);
-  return copy;
-}
-
 class Loader {
  public:
   Loader(const std::filesystem::path& folder, Weights& weights, const LoadOptions& options)
@@ -196,11 +190,23 @@ class Loader {
                  checkpoint_.folder().string(), names.size(), weights_.spec.architecture, names.front());
   }
 
+  // A copy where the weights are kept.
+  at::Tensor owned(const at::Tensor& tensor, at::ScalarType type) const {
+    at::Tensor copy = at::empty(tensor.sizes(), at::TensorOptions(weights_.device).dtype(type));
+    copy.copy_(tensor);
+    return copy;
+  }
+
+  // A weight of the products: on a CPU as in the files, whose kernel widens it.
+  ops::PackedLinear packed(const at::Tensor& shard) const {
+    return ops::PackedLinear::pack(weights_.device.is_cpu() ? shard : owned(shard, weights_.product_type));
+  }
+
   void set_linear(Linear& linear, Part part, const at::Tensor& shard) const {
     if (part == Part::kBias) {
       linear.bias = owned(shard, at::kFloat);
     } else if (options_.pack) {
-      linear.weight = ops::PackedLinear::pack(shard);
+      linear.weight = packed(shard);
     } else {
       linear.weight = owned(shard, at::kFloat);
     }
@@ -223,8 +229,9 @@ class Loader {
   // Where every head has a tensor of its own they come one by one.
   void make_head_norms(LayerWeights& layer) const {
     if (weights_.spec.query_key_norm != QueryKeyNorm::kEachHead) return;
-    layer.query_norm.weight_D = at::empty({weights_.shard.query_heads.size(), weights_.spec.head_dim}, at::kFloat);
-    layer.key_norm.weight_D = at::empty({weights_.shard.kv_heads.size(), weights_.spec.head_dim}, at::kFloat);
+    const at::TensorOptions options = at::TensorOptions(weights_.device).dtype(at::kFloat);
+    layer.query_norm.weight_D = at::empty({weights_.shard.query_heads.size(), weights_.spec.head_dim}, options);
+    layer.key_norm.weight_D = at::empty({weights_.shard.kv_heads.size(), weights_.spec.head_dim}, options);
   }
 
   void set_head_norm(Norm& norm, const TensorRow& row, const Range& heads, const at::Tensor& shard) const {
@@ -234,7 +241,9 @@ class Loader {
 
   // Norms without weights have the weight 1.
   void set_weightless_norms() {
-    const auto ones = [&] { return at::ones({weights_.spec.hidden}, at::kFloat); };
+    const auto ones = [&] {
+      return at::ones({weights_.spec.hidden}, at::TensorOptions(weights_.device).dtype(at::kFloat));
+    };
     weights_.final_norm.weight_D = ones();
     for (LayerWeights& layer : weights_.layers) {
       layer.attention_norm.weight_D = ones();
@@ -246,7 +255,7 @@ class Loader {
     switch (row.slot) {
       case Slot::kEmbedding:
         if (weights_.spec.tied_head) {
-          weights_.head_VD = ops::PackedLinear::pack(shard);
+          weights_.head_VD = packed(shard);
         } else {
           weights_.embedding_VD = owned(shard, shard.scalar_type());
         }
@@ -260,7 +269,7 @@ class Loader {
         if (row.part == Part::kBias) {
           weights_.head_bias_V = owned(shard, at::kFloat);
         } else {
-          weights_.head_VD = ops::PackedLinear::pack(shard);
+          weights_.head_VD = packed(shard);
         }
         break;
       default: fail(ExitCode::kInternal, "{}: not outside the layers", row.name);
@@ -332,14 +341,17 @@ at::Tensor AdapterTerm::operator()(const at::Tensor& x_TK, const at::Tensor& bas
   return gain_N.defined() ? base_TN.mul(gain_N.sub(1)).add(added_TN.mul(gain_N)) : added_TN;
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x_TK) const {
+at::Tensor Linear::operator()(const at::Tensor& x_TK, at::ScalarType out) const {
   const at::Tensor first_bias = terms.empty() ? bias : at::Tensor();
-  const at::Tensor base_TN =
-      std::visit([&](const auto& stored) { return ops::linear(x_TK, stored, first_bias); }, weight);
+  const at::ScalarType first_type = terms.empty() ? out : at::kFloat;
+  const auto* packed = std::get_if<ops::PackedLinear>(&weight);
+  const at::Tensor base_TN = packed != nullptr
+                                 ? ops::linear(x_TK, *packed, first_bias, first_type)
+                                 : ops::linear(x_TK, std::get<at::Tensor>(weight), first_bias).to(first_type);
   if (terms.empty()) return base_TN;
   at::Tensor sum_TN = base_TN;
   for (const AdapterTerm& term : terms) sum_TN = sum_TN.add(term(x_TK, base_TN));
-  return bias.defined() ? sum_TN.add(bias) : sum_TN;
+  return (bias.defined() ? sum_TN.add(bias) : sum_TN).to(out);
 }
 
 int64_t AdapterTerm::bytes() const {
@@ -397,10 +409,13 @@ void make_position_tables(const std::filesystem::path& folder, Weights& weights)
          folder.string(), weights.positions);
   }
   for (const RotarySpec& rotary : spec.rotaries) {
-    weights.rotaries.push_back(make_rotary_table(rotary, weights.positions));
+    ops::RotaryTable table = make_rotary_table(rotary, weights.positions);
+    table.cos_PR = table.cos_PR.to(weights.device);
+    table.sin_PR = table.sin_PR.to(weights.device);
+    weights.rotaries.push_back(std::move(table));
   }
   if (spec.alibi != Alibi::kNone) {
-    weights.alibi_NP = make_alibi(spec, weights.shard.query_heads, weights.positions);
+    weights.alibi_NP = make_alibi(spec, weights.shard.query_heads, weights.positions).to(weights.device);
   }
 }
 
@@ -413,6 +428,11 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder,
   EVALMPI_CHECK(options.base == nullptr || !options.base->spec.adapter);
   auto weights = options.base ? std::make_shared<Weights>(*options.base) : std::make_shared<Weights>();
   weights->spec = spec;
+  if (options.base == nullptr) {
+    EVALMPI_CHECK(options.device.is_cuda() || options.product_type == at::kFloat);
+    weights->device = options.device;
+    weights->product_type = options.product_type;
+  }
   weights->shard = plan.ranks[static_cast<size_t>(tp_rank)];
   if (spec.adapter) weights->spec.tied_head = spec.tied_head || spec.adapter->unties_head();
   Loader loader(folder, *weights, options);

@@ -8,76 +8,12 @@
 
 #include "cpu/parallel.h"
 #include "cpu/select.h"
+#include "cuda/cuda_ops.h"
 #include "evalmpi/base/error.h"
-#include "pages.h"
+#include "key_value_storage.h"
 
 namespace evalmpi::ops {
-
-// Positions of some paths, for all heads of one layer: head g of the i-th of these paths begins at (i * kv_heads + g)
-// times the size of one.
-struct Positions {
-  int64_t capacity = 0;                            // on every path, a multiple of 16
-  at::Tensor keys = at::empty({0}, at::kFloat);    // per path and head: [panel of positions][head_dim][16]
-  at::Tensor values = at::empty({0}, at::kFloat);  // per path and head: [position][value_step]
-};
-
-struct LayerStorage {
-  Positions trunk;                      // path 0
-  Positions others;                     // the other paths, from position `shared` on
-  std::vector<int64_t> length_of_path;  // positions written
-};
-
-struct KeyValueStore::Storage {
-  int64_t paths, kv_heads, head_dim, value_dim, value_step;
-  int64_t shared = 0;    // the other paths' first positions are those of path 0; a multiple of kBlock
-  int64_t capacity = 0;  // positions on every path
-  std::vector<LayerStorage> layers;
-
-  int64_t origin(int64_t path) const { return path == 0 ? 0 : shared; }
-  const Positions& positions(int64_t layer, int64_t path) const {
-    return path == 0 ? layers[layer].trunk : layers[layer].others;
-  }
-  // From position origin(path) on.
-  float* keys(int64_t layer, int64_t path, int64_t head) const {
-    const Positions& p = positions(layer, path);
-    return p.keys.mutable_data_ptr<float>() +
-           (std::max<int64_t>(path - 1, 0) * kv_heads + head) * p.capacity * head_dim;
-  }
-  float* values(int64_t layer, int64_t path, int64_t head) const {
-    const Positions& p = positions(layer, path);
-    return p.values.mutable_data_ptr<float>() +
-           (std::max<int64_t>(path - 1, 0) * kv_heads + head) * p.capacity * value_step;
-  }
-};
-
 namespace {
-
-int64_t rounded_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-// Copies positions [0, length) of packed keys.
-void copy_keys(const float* from, float* to, int64_t length, int64_t head_dim) {
-  const int64_t whole = length / kPanel * kPanel;
-  std::copy_n(from, whole * head_dim, to);
-  for (int64_t d = 0; d < head_dim; ++d)
-    std::copy_n(from + whole * head_dim + d * kPanel, length - whole, to + whole * head_dim + d * kPanel);
-}
-
-// A path of a store.
-struct Path {
-  const KeyValueStore::Storage& store;
-  int32_t path;
-};
-
-// Copies positions [0, length) of one head of one layer from a path to another, but for those that both share.
-void copy_head(const Path& from, const Path& to, int64_t layer, int64_t head, int64_t length) {
-  const int64_t origin = to.store.origin(to.path), skipped = origin - from.store.origin(from.path);
-  EVALMPI_CHECK(skipped >= 0 && length >= origin);
-  const int64_t head_dim = to.store.head_dim, value_step = to.store.value_step;
-  copy_keys(from.store.keys(layer, from.path, head) + skipped * head_dim, to.store.keys(layer, to.path, head),
-            length - origin, head_dim);
-  std::copy_n(from.store.values(layer, from.path, head) + skipped * value_step, (length - origin) * value_step,
-              to.store.values(layer, to.path, head));
-}
 
 struct Call {
   const float *q, *k, *v;
@@ -167,126 +103,6 @@ void attend_spans(const Call& call, int64_t head, std::span<const int32_t> query
   }
 }
 
-// Room for `capacity` positions on each of `paths` paths; contents are kept.
-void grow(Positions& p, int64_t capacity, int64_t paths, const KeyValueStore::Storage& s) {
-  if (capacity <= p.capacity) return;
-  const int64_t heads = paths * s.kv_heads;
-  at::Tensor keys = resident_zeros(heads * capacity * s.head_dim);
-  at::Tensor values = resident_zeros(heads * capacity * s.value_step);
-  for (int64_t h = 0; h < heads; ++h) {
-    std::copy_n(p.keys.const_data_ptr<float>() + h * p.capacity * s.head_dim, p.capacity * s.head_dim,
-                keys.mutable_data_ptr<float>() + h * capacity * s.head_dim);
-    std::copy_n(p.values.const_data_ptr<float>() + h * p.capacity * s.value_step, p.capacity * s.value_step,
-                values.mutable_data_ptr<float>() + h * capacity * s.value_step);
-  }
-  p = {.capacity = capacity, .keys = keys, .values = values};
-}
-
-// Room for all paths but the first in one layer; nothing before one of them is used.
-void make_room_for_others(KeyValueStore::Storage& s, int64_t layer) {
-  grow(s.layers[layer].others, s.capacity - s.shared, s.paths - 1, s);
-}
-
-// Checks the spans, makes room for them and notes what every path will hold.
-void admit_spans(std::span<const AttentionSpan> spans, int64_t rows, int64_t layer, KeyValueStore& store) {
-  KeyValueStore::Storage& storage = store.storage();
-  int64_t needed = 0;
-  for (const AttentionSpan& span : spans) {
-    EVALMPI_CHECK(span.path >= 0 && span.path < storage.paths && span.start >= 0 && span.length >= 0);
-    EVALMPI_CHECK(span.row >= 0 && int64_t{span.row} + span.length <= rows);
-    std::vector<int64_t>& lengths = storage.layers[layer].length_of_path;
-    EVALMPI_CHECK(span.fork >= -1 && span.fork < storage.paths);
-    int64_t& length = lengths[span.path];
-    EVALMPI_CHECK(span.start <= (span.fork >= 0 ? lengths[span.fork] : length));
-    // What is shared stays as it is.
-    EVALMPI_CHECK(span.length == 0 || span.start >= storage.shared);
-    if (span.length > 0) length = int64_t{span.start} + span.length;
-    needed = std::max(needed, length);
-  }
-  if (needed > storage.capacity) store.reserve(std::max(needed, storage.capacity + storage.capacity / 2));
-  const auto is_other = [](const AttentionSpan& span) { return span.path > 0; };
-  if (std::any_of(spans.begin(), spans.end(), is_other)) make_room_for_others(storage, layer);
-}
-
-}  // namespace
-
-KeyValueStore::KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim, int64_t value_dim)
-    : storage_(std::make_unique<Storage>(Storage{.paths = paths,
-                                                 .kv_heads = kv_heads,
-                                                 .head_dim = head_dim,
-                                                 .value_dim = value_dim,
-                                                 .value_step = rounded_up(value_dim, kPanel),
-                                                 .layers = {}})) {
-  EVALMPI_CHECK(layers >= 0 && paths >= 0 && kv_heads >= 0 && head_dim >= 0 && value_dim >= 0);
-  for (int64_t i = 0; i < layers; ++i)
-    storage_->layers.push_back({.trunk = {}, .others = {}, .length_of_path = std::vector<int64_t>(paths, 0)});
-}
-
-KeyValueStore::KeyValueStore(KeyValueStore&&) noexcept = default;
-KeyValueStore& KeyValueStore::operator=(KeyValueStore&&) noexcept = default;
-KeyValueStore::~KeyValueStore() = default;
-
-void KeyValueStore::reserve(int64_t positions) {
-  Storage& s = *storage_;
-  s.capacity = std::max(s.capacity, rounded_up(positions, kPanel));
-  for (LayerStorage& layer : s.layers) grow(layer.trunk, s.capacity, std::min<int64_t>(s.paths, 1), s);
-}
-
-void KeyValueStore::share(int64_t positions) {
-  Storage& s = *storage_;
-  const int64_t shared = positions / kBlock * kBlock;
-  for (LayerStorage& layer : s.layers) {
-    EVALMPI_CHECK(positions >= 0 && s.paths > 0 && positions <= layer.length_of_path[0]);
-    std::fill(layer.length_of_path.begin() + 1, layer.length_of_path.end(), 0);
-    if (shared < s.shared) layer.others = {};  // too small from now on
-  }
-  s.shared = shared;
-}
-
-int64_t KeyValueStore::shared_positions() const { return storage_->shared; }
-
-void KeyValueStore::copy_path(int32_t from, int32_t to, int64_t length) {
-  Storage& s = *storage_;
-  EVALMPI_CHECK(from >= 0 && from < s.paths && to >= 0 && to < s.paths && length >= s.shared);
-  if (from == to) return;
-  EVALMPI_CHECK(to > 0 || s.shared == 0);
-  for (size_t layer = 0; layer < s.layers.size(); ++layer) {
-    std::vector<int64_t>& lengths = s.layers[layer].length_of_path;
-    EVALMPI_CHECK(length <= lengths[from]);
-    lengths[to] = length;
-    make_room_for_others(s, static_cast<int64_t>(layer));
-    for (int64_t head = 0; head < s.kv_heads; ++head)
-      copy_head({s, from}, {s, to}, static_cast<int64_t>(layer), head, length);
-  }
-}
-
-// Lengths of `other` are not looked at: its owner may be writing them.
-void KeyValueStore::copy_from(const KeyValueStore& other, int32_t from, int32_t to, int64_t length) {
-  const Storage &source = other.storage(), &s = *storage_;
-  EVALMPI_CHECK(source.layers.size() == s.layers.size() && source.kv_heads == s.kv_heads &&
-                source.head_dim == s.head_dim && source.value_dim == s.value_dim);
-  EVALMPI_CHECK(from >= 0 && from < source.paths && to >= 0 && to < s.paths && length >= 0);
-  EVALMPI_CHECK(length <= source.capacity && length <= s.capacity && (to > 0 || s.shared == 0));
-  for (size_t layer = 0; layer < s.layers.size(); ++layer) {
-    storage_->layers[layer].length_of_path[to] = length;
-    if (to > 0) make_room_for_others(*storage_, static_cast<int64_t>(layer));
-    for (int64_t head = 0; head < s.kv_heads; ++head)
-      copy_head({source, from}, {s, to}, static_cast<int64_t>(layer), head, length);
-  }
-}
-
-int64_t KeyValueStore::bytes() const {
-  int64_t bytes = 0;
-  for (const LayerStorage& layer : storage_->layers)
-    for (const Positions* p : {&layer.trunk, &layer.others})
-      bytes += static_cast<int64_t>(p->keys.nbytes() + p->values.nbytes());
-  return bytes;
-}
-
-namespace {
-
-bool is_plain(const at::Tensor& x) { return x.scalar_type() == at::kFloat && x.device().is_cpu() && x.is_contiguous(); }
-
 // Positions that the longest path will have.
 int64_t positions_of(std::span<const AttentionSpan> spans) {
   int64_t positions = 0;
@@ -294,35 +110,84 @@ int64_t positions_of(std::span<const AttentionSpan> spans) {
   return positions;
 }
 
-void check_rule(const AttentionRule& rule, int64_t query_heads, std::span<const AttentionSpan> spans) {
+bool is_float_beside(const at::Tensor& x, const at::Tensor& q) {
+  return x.scalar_type() == at::kFloat && x.device() == q.device() && x.is_contiguous();
+}
+
+void check_rule(const AttentionRule& rule, const at::Tensor& q_TNH, std::span<const AttentionSpan> spans) {
   EVALMPI_CHECK(rule.window >= 0 && rule.soft_cap >= 0);
   if (rule.bias_NP.defined()) {
-    EVALMPI_CHECK(rule.bias_NP.dim() == 2 && is_plain(rule.bias_NP) && rule.bias_NP.size(0) == query_heads);
-    EVALMPI_CHECK(rule.bias_NP.size(1) >= positions_of(spans));
+    EVALMPI_CHECK(rule.bias_NP.dim() == 2 && is_float_beside(rule.bias_NP, q_TNH));
+    EVALMPI_CHECK(rule.bias_NP.size(0) == q_TNH.size(1) && rule.bias_NP.size(1) >= positions_of(spans));
   }
-  EVALMPI_CHECK(!rule.sink_N.defined() || (is_plain(rule.sink_N) && rule.sink_N.numel() == query_heads));
+  EVALMPI_CHECK(!rule.sink_N.defined() ||
+                (is_float_beside(rule.sink_N, q_TNH) && rule.sink_N.numel() == q_TNH.size(1)));
+}
+
+// The query heads that read each KV head.
+std::vector<std::vector<int32_t>> query_heads_of_kv_heads(std::span<const int32_t> kv_head_of_query, int64_t kv_heads) {
+  std::vector<std::vector<int32_t>> query_heads_of(kv_heads);
+  for (int32_t n = 0; n < static_cast<int32_t>(kv_head_of_query.size()); ++n) {
+    EVALMPI_CHECK(kv_head_of_query[n] >= 0 && kv_head_of_query[n] < kv_heads);
+    query_heads_of[kv_head_of_query[n]].push_back(n);
+  }
+  return query_heads_of;
 }
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,
-                     std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
-                     std::span<const int32_t> kv_head_of_query_N, const AttentionRule& rule) {
-  KeyValueStore::Storage& storage = store.storage();
-  for (const at::Tensor& x : {q_TNH, k_TGH, v_TGU})
-    EVALMPI_CHECK(x.dim() == 3 && is_plain(x) && x.size(0) == q_TNH.size(0));
-  EVALMPI_CHECK(q_TNH.size(2) == storage.head_dim && k_TGH.size(2) == storage.head_dim);
-  const int64_t rows = q_TNH.size(0), query_heads = q_TNH.size(1), kv_heads = k_TGH.size(1);
-  EVALMPI_CHECK(kv_heads == storage.kv_heads && v_TGU.size(1) == kv_heads && v_TGU.size(2) == storage.value_dim);
-  EVALMPI_CHECK(layer >= 0 && layer < static_cast<int64_t>(storage.layers.size()));
-  EVALMPI_CHECK(static_cast<int64_t>(kv_head_of_query_N.size()) == query_heads);
-  check_rule(rule, query_heads, spans);
-  std::vector<std::vector<int32_t>> query_heads_of(kv_heads);
-  for (int32_t n = 0; n < query_heads; ++n) {
-    EVALMPI_CHECK(kv_head_of_query_N[n] >= 0 && kv_head_of_query_N[n] < kv_heads);
-    query_heads_of[kv_head_of_query_N[n]].push_back(n);
+// On a CPU a plan is its spans: layers are admitted one by one.
+struct AttentionPlan::Storage {
+  std::vector<AttentionSpan> spans;
+  int64_t rows, query_heads;
+  std::vector<std::vector<int32_t>> query_heads_of;  // each KV head
+  cuda::DevicePlanHandle device;                     // null on a CPU
+};
+
+AttentionPlan::AttentionPlan(KeyValueStore& store, std::span<const AttentionSpan> spans, int64_t rows,
+                             std::span<const int32_t> kv_head_of_query_N, int64_t room_positions)
+    : storage_(std::make_unique<Storage>(
+          Storage{.spans = {spans.begin(), spans.end()},
+                  .rows = rows,
+                  .query_heads = static_cast<int64_t>(kv_head_of_query_N.size()),
+                  .query_heads_of = query_heads_of_kv_heads(kv_head_of_query_N, store.storage().kv_heads),
+                  .device = nullptr})) {
+  cuda::DeviceStore* device_store = store.storage().device.get();
+  if (device_store) {
+    storage_->device = cuda::make_device_plan(*device_store, spans, rows, kv_head_of_query_N, room_positions);
   }
-  admit_spans(spans, rows, layer, store);
+}
+
+AttentionPlan::AttentionPlan(AttentionPlan&&) noexcept = default;
+AttentionPlan& AttentionPlan::operator=(AttentionPlan&&) noexcept = default;
+AttentionPlan::~AttentionPlan() = default;
+
+void AttentionPlan::refill(KeyValueStore& store, std::span<const AttentionSpan> spans) {
+  const auto is_longer = [](const AttentionSpan& a, const AttentionSpan& b) { return a.length > b.length; };
+  EVALMPI_CHECK(spans.size() == storage_->spans.size());
+  EVALMPI_CHECK((storage_->device == nullptr) == (store.storage().device == nullptr));
+  for (size_t i = 0; i < spans.size(); ++i) EVALMPI_CHECK(!is_longer(spans[i], storage_->spans[i]));
+  storage_->spans.assign(spans.begin(), spans.end());
+  if (storage_->device) cuda::refill(*storage_->device, *store.storage().device, spans);
+}
+
+at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,
+                     const AttentionPlan& plan, KeyValueStore& store, int64_t layer, const AttentionRule& rule) {
+  KeyValueStore::Storage& storage = store.storage();
+  const AttentionPlan::Storage& planned = plan.storage();
+  const int64_t rows = q_TNH.size(0), query_heads = q_TNH.size(1), kv_heads = k_TGH.size(1);
+  EVALMPI_CHECK(rows == planned.rows && query_heads == planned.query_heads && kv_heads == storage.kv_heads);
+  EVALMPI_CHECK(q_TNH.size(2) == storage.head_dim && k_TGH.size(2) == storage.head_dim);
+  EVALMPI_CHECK(v_TGU.size(1) == kv_heads && v_TGU.size(2) == storage.value_dim);
+  check_rule(rule, q_TNH, planned.spans);
+  for (const at::Tensor& x : {q_TNH, k_TGH, v_TGU})
+    EVALMPI_CHECK(x.dim() == 3 && x.size(0) == rows && x.is_contiguous() && x.device() == q_TNH.device());
+  if (planned.device) {
+    return cuda::attention(q_TNH, k_TGH, v_TGU, *planned.device, *storage.device, layer, rule);
+  }
+  for (const at::Tensor& x : {q_TNH, k_TGH, v_TGU}) EVALMPI_CHECK(is_float_beside(x, q_TNH) && x.device().is_cpu());
+  EVALMPI_CHECK(storage.device == nullptr && layer >= 0 && layer < static_cast<int64_t>(storage.layers.size()));
+  admit_spans(planned.spans, rows, layer, store);
   at::Tensor out = at::zeros({rows, query_heads * storage.value_dim}, q_TNH.options().requires_grad(false));
   const Call call = {.q = q_TNH.const_data_ptr<float>(),
                      .k = k_TGH.const_data_ptr<float>(),
@@ -332,14 +197,23 @@ at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at:
                      .kv_heads = kv_heads,
                      .head_dim = storage.head_dim,
                      .value_dim = storage.value_dim,
-                     .spans = spans,
+                     .spans = planned.spans,
                      .store = storage,
                      .layer = layer,
                      .rule = rule};
   in_parallel(kv_heads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t head = begin; head < end; ++head) attend_spans(call, head, query_heads_of[head]);
+    for (int64_t head = begin; head < end; ++head) attend_spans(call, head, planned.query_heads_of[head]);
   });
   return out;
+}
+
+at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,
+                     std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
+                     std::span<const int32_t> kv_head_of_query_N, const AttentionRule& rule) {
+  // A device's store takes in the spans once for all layers.
+  EVALMPI_CHECK(!store.storage().device || store.storage().device->layers() == 1);
+  const AttentionPlan plan(store, spans, q_TNH.size(0), kv_head_of_query_N);
+  return attention(q_TNH, k_TGH, v_TGU, plan, store, layer, rule);
 }
 
 }  // namespace evalmpi::ops

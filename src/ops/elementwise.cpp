@@ -10,6 +10,7 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/mul.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
@@ -24,6 +25,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/select.h"
+#include "cuda/cuda_ops.h"
 #include "evalmpi/base/error.h"
 
 namespace evalmpi::ops {
@@ -37,6 +39,13 @@ bool own_kernel(std::initializer_list<at::Tensor> tensors) {
   return std::all_of(tensors.begin(), tensors.end(), [](const at::Tensor& x) {
     return !x.defined() ||
            (x.device().is_cpu() && x.scalar_type() == at::kFloat && !(at::GradMode::is_enabled() && x.requires_grad()));
+  });
+}
+
+// Whether the CUDA kernels compute this.
+bool cuda_kernel(std::initializer_list<at::Tensor> tensors) {
+  return std::all_of(tensors.begin(), tensors.end(), [](const at::Tensor& x) {
+    return !x.defined() || (x.is_cuda() && !(at::GradMode::is_enabled() && x.requires_grad()));
   });
 }
 
@@ -58,11 +67,13 @@ at::Tensor map_rows(const at::Tensor& x_TD, Kernel kernel) {
 
 }  // namespace
 
-at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {
+at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps, at::ScalarType out) {
+  if (cuda_kernel({x_TD, weight_D})) return cuda::normalise(x_TD, weight_D, {.eps = eps}, out);
   if (!own_kernel({x_TD, weight_D})) {
     const at::Tensor x = x_TD.to(at::kFloat);
-    return weight_D * (x * at::rsqrt(x.mul(x).mean(-1, true) + eps)).to(x_TD.scalar_type());
+    return (weight_D * (x * at::rsqrt(x.mul(x).mean(-1, true) + eps)).to(x_TD.scalar_type())).to(out);
   }
+  EVALMPI_CHECK(out == at::kFloat);
   const int64_t width = x_TD.size(-1);
   EVALMPI_CHECK(x_TD.dim() == 2 && weight_D.numel() == width);
   const at::Tensor weight = weight_D.contiguous();
@@ -71,12 +82,16 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
   });
 }
 
-at::Tensor layer_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, const at::Tensor& bias_D, double eps) {
+at::Tensor layer_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, const at::Tensor& bias_D, double eps,
+                      at::ScalarType out) {
+  if (cuda_kernel({x_TD, weight_D, bias_D}))
+    return cuda::normalise(x_TD, weight_D, {.bias_D = bias_D, .eps = eps, .is_centred = true}, out);
   if (!own_kernel({x_TD, weight_D, bias_D})) {
     std::optional<at::Tensor> bias;
     if (bias_D.defined()) bias = bias_D;
-    return at::layer_norm(x_TD, {x_TD.size(-1)}, weight_D, bias, eps);
+    return at::layer_norm(x_TD, {x_TD.size(-1)}, weight_D, bias, eps).to(out);
   }
+  EVALMPI_CHECK(out == at::kFloat);
   const int64_t width = x_TD.size(-1);
   EVALMPI_CHECK(x_TD.dim() == 2 && weight_D.numel() == width && (!bias_D.defined() || bias_D.numel() == width));
   const at::Tensor weight = weight_D.contiguous(), bias = bias_D.defined() ? bias_D.contiguous() : bias_D;
@@ -84,6 +99,14 @@ at::Tensor layer_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, const 
     cpu_kernels().layer_norm(x, weight.const_data_ptr<float>(), data_or_null(bias), static_cast<float>(eps), rows,
                              width, y);
   });
+}
+
+at::Tensor layer_norm_of_heads(const at::Tensor& x_RH, const at::Tensor& weight_NH, double eps, at::ScalarType out) {
+  if (cuda_kernel({x_RH, weight_NH})) return cuda::normalise(x_RH, weight_NH, {.eps = eps, .is_centred = true}, out);
+  // Normalised without a weight, then each head with its own.
+  const int64_t width = x_RH.size(1);
+  const at::Tensor plain = layer_norm(x_RH, at::ones({width}, x_RH.options()), at::Tensor(), eps, out);
+  return plain.view({-1, weight_NH.size(0), width}).mul(weight_NH).view(x_RH.sizes());
 }
 
 namespace {
@@ -126,6 +149,7 @@ at::Tensor activate_by_aten(Activation kind, const at::Tensor& x) {
 }  // namespace
 
 at::Tensor square_sums(const at::Tensor& x_TD) {
+  if (cuda_kernel({x_TD})) return cuda::square_sums(x_TD);
   if (!own_kernel({x_TD})) return x_TD.to(at::kFloat).square().sum(-1, true);
   EVALMPI_CHECK(x_TD.dim() == 2);
   const at::Tensor x = x_TD.contiguous();
@@ -135,11 +159,14 @@ at::Tensor square_sums(const at::Tensor& x_TD) {
 }
 
 at::Tensor rms_norm_of(const at::Tensor& x_TD, const at::Tensor& squares_T1, int64_t of_width,
-                       const at::Tensor& weight_D, double eps) {
+                       const at::Tensor& weight_D, double eps, at::ScalarType out) {
+  if (cuda_kernel({x_TD, squares_T1, weight_D}))
+    return cuda::normalise(x_TD, weight_D, {.squares_T1 = squares_T1, .of_width = of_width, .eps = eps}, out);
   if (!own_kernel({x_TD, squares_T1, weight_D})) {
     const at::Tensor factor = at::rsqrt(squares_T1 / static_cast<double>(of_width) + eps);
-    return weight_D * (x_TD.to(at::kFloat) * factor).to(x_TD.scalar_type());
+    return (weight_D * (x_TD.to(at::kFloat) * factor).to(x_TD.scalar_type())).to(out);
   }
+  EVALMPI_CHECK(out == at::kFloat);
   const int64_t width = x_TD.size(-1);
   EVALMPI_CHECK(x_TD.dim() == 2 && weight_D.numel() == width && squares_T1.numel() == x_TD.size(0));
   const at::Tensor weight = weight_D.contiguous(), squares = squares_T1.contiguous();
@@ -153,6 +180,7 @@ at::Tensor rotary(const at::Tensor& x_TNH, const at::Tensor& positions_T, const 
   const int64_t half = table.cos_PR.size(1), head_dim = x_TNH.size(2), heads = x_TNH.size(1);
   EVALMPI_CHECK(x_TNH.dim() == 3 && table.first >= 0 && table.first + 2 * half <= head_dim);
   EVALMPI_CHECK(positions_T.numel() == x_TNH.size(0) && table.sin_PR.sizes() == table.cos_PR.sizes());
+  if (cuda_kernel({x_TNH, table.cos_PR, table.sin_PR})) return cuda::rotary(x_TNH, positions_T, table);
   if (!own_kernel({x_TNH, table.cos_PR, table.sin_PR})) return rotary_by_aten(x_TNH, positions_T, table);
   EVALMPI_CHECK(positions_T.scalar_type() == at::kInt && positions_T.device().is_cpu());
   const at::Tensor positions = positions_T.contiguous(), cos = table.cos_PR.contiguous(),
@@ -172,6 +200,7 @@ at::Tensor rotary(const at::Tensor& x_TNH, const at::Tensor& positions_T, const 
 }
 
 at::Tensor activate(Activation kind, const at::Tensor& x_TF) {
+  if (cuda_kernel({x_TF})) return cuda::activate(kind, x_TF);
   if (!own_kernel({x_TF})) return activate_by_aten(kind, x_TF);
   EVALMPI_CHECK(x_TF.dim() == 2);
   const int64_t width = x_TF.size(1);
@@ -180,6 +209,7 @@ at::Tensor activate(Activation kind, const at::Tensor& x_TF) {
 }
 
 at::Tensor activate_mul(Activation kind, const at::Tensor& gate_TF, const at::Tensor& up_TF) {
+  if (cuda_kernel({gate_TF, up_TF})) return cuda::activate_mul(kind, gate_TF, up_TF);
   if (!own_kernel({gate_TF, up_TF})) return activate_by_aten(kind, gate_TF) * up_TF;
   EVALMPI_CHECK(gate_TF.dim() == 2 && gate_TF.sizes() == up_TF.sizes());
   const int64_t width = gate_TF.size(1);
@@ -190,6 +220,7 @@ at::Tensor activate_mul(Activation kind, const at::Tensor& gate_TF, const at::Te
 }
 
 at::Tensor scale_and_cap(const at::Tensor& x_TV, double scale, double cap) {
+  if (cuda_kernel({x_TV})) return cuda::scale_and_cap(x_TV, scale, cap);
   if (!own_kernel({x_TV})) return cap == 0 ? x_TV * scale : at::tanh(x_TV * scale / cap) * cap;
   EVALMPI_CHECK(x_TV.dim() == 2);
   const int64_t width = x_TV.size(1);
@@ -199,6 +230,7 @@ at::Tensor scale_and_cap(const at::Tensor& x_TV, double scale, double cap) {
 }
 
 at::Tensor embedding(const at::Tensor& weight_VD, const at::Tensor& ids_T, int64_t first_id) {
+  if (cuda_kernel({weight_VD})) return cuda::embedding(weight_VD, ids_T, first_id);
   const int64_t vocabulary = weight_VD.size(0);
   if (vocabulary == 0) return at::zeros({ids_T.size(0), weight_VD.size(1)}, weight_VD.options().dtype(at::kFloat));
   const at::Tensor local = ids_T - first_id;

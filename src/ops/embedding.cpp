@@ -4,6 +4,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include "cuda/cuda_ops.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/ops/elementwise.h"
 #include "packed_linear.h"
@@ -22,6 +23,7 @@ void unpack_row(const void* panels, int64_t row, int64_t depth, float* y) {
 
 at::Tensor embedding(const PackedLinear& weight_VD, const at::Tensor& ids_T, int64_t first_id) {
   const PackedLinear::Storage& weight = weight_VD.storage();
+  if (weight.rows_NK.defined()) return cuda::embedding(weight.rows_NK, ids_T, first_id);
   EVALMPI_CHECK(ids_T.dim() == 1 && ids_T.scalar_type() == at::kInt && ids_T.is_contiguous());
   const int64_t depth = weight.in_features;
   at::Tensor y_TD = at::zeros({ids_T.size(0), depth}, at::kFloat);

@@ -1,12 +1,15 @@
 #include "evalmpi/ops/experts.h"
 
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/index_add.h>
+#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <numeric>
 #include <utility>
 
+#include "cuda/cuda_ops.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/ops/head.h"
 
@@ -68,9 +71,10 @@ void check_rule(const RouteRule& rule, int64_t experts) {
 }  // namespace
 
 Routes route(const at::Tensor& logits_TE, const RouteRule& rule) {
-  EVALMPI_CHECK(logits_TE.dim() == 2 && logits_TE.scalar_type() == at::kFloat && logits_TE.device().is_cpu());
+  EVALMPI_CHECK(logits_TE.dim() == 2 && logits_TE.scalar_type() == at::kFloat);
   const int64_t rows = logits_TE.size(0), experts = logits_TE.size(1);
   check_rule(rule, experts);
+  if (logits_TE.is_cuda()) return cuda::route(logits_TE, rule);
   const at::Tensor logits = logits_TE.contiguous();
   const float* correction = rule.correction_E.defined() ? rule.correction_E.const_data_ptr<float>() : nullptr;
   std::vector<std::vector<int64_t>> rows_of(static_cast<size_t>(experts));
@@ -98,7 +102,14 @@ Routes route(const at::Tensor& logits_TE, const RouteRule& rule) {
   return routes;
 }
 
+at::Tensor add_rows(at::Tensor sum_TD, const ExpertRows& rows, const at::Tensor& y_RD) {
+  if (!sum_TD.is_cuda()) return sum_TD.index_add(0, rows.rows_R, y_RD.mul(rows.weights_R1));
+  cuda::add_rows(sum_TD, rows.rows_R, rows.weights_R1, y_RD);
+  return sum_TD;
+}
+
 at::Tensor sigmoid(const at::Tensor& x) {
+  if (x.is_cuda()) return at::sigmoid(x);
   const at::Tensor in = x.contiguous();
   at::Tensor y = at::empty_like(in);
   const float* from = in.const_data_ptr<float>();

@@ -1,11 +1,18 @@
 #include "evalmpi/ops/head.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
+#include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "cpu/parallel.h"
 #include "cpu/select.h"
+#include "cuda/cuda_ops.h"
 #include "evalmpi/base/error.h"
+#include "evalmpi/ops/elementwise.h"
+#include "evalmpi/ops/host_numbers.h"
 #include "packed_linear.h"
 
 namespace evalmpi::ops {
@@ -84,16 +91,64 @@ RowSummary combine(std::span<const RowSummary> blocks) {
 
 }  // namespace
 
-HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule, int64_t first_id,
-                 std::span<const int32_t> row_of_target, std::span<const int32_t> token_of_target) {
+namespace {
+
+at::Tensor numbers(std::span<const int32_t> values, int32_t less, at::Device device) {
+  at::Tensor host = at::empty({static_cast<int64_t>(values.size())}, at::kInt);
+  std::transform(values.begin(), values.end(), host.mutable_data_ptr<int32_t>(),
+                 [less](int32_t value) { return value - less; });
+  return to_device(host, device);
+}
+
+BegunHead begin_on_device(const at::Tensor& hidden_RD, const PackedLinear::Storage& weight, const LogitRule& rule,
+                          int64_t first_id, std::span<const int32_t> row_of_target,
+                          std::span<const int32_t> token_of_target) {
+  BegunHead begun = {.on_host = {},
+                     .on_device = {},
+                     .rows = hidden_RD.size(0),
+                     .targets = static_cast<int64_t>(row_of_target.size()),
+                     .first_id = first_id};
+  at::Tensor rows, columns;
+  if (begun.targets > 0) {
+    rows = numbers(row_of_target, 0, hidden_RD.device());
+    columns = numbers(token_of_target, static_cast<int32_t>(first_id), hidden_RD.device());
+  }
+  begun.on_device = cuda::launch_head(hidden_RD, weight.rows_NK, rule, rows, columns);
+  return begun;
+}
+
+HeadPartial on_host(const HeadTask& task) {
+  const int64_t blocks = head_blocks(task);
+  HeadPartial result;
+  result.target_logit_M.assign(task.row_of_target.size(), -kInfinity);
+  std::vector<RowSummary> summary_RB(task.rows * blocks);
+  in_parallel(blocks, 1, [&](int64_t begin, int64_t end) {
+    summarise_blocks(task, begin, end, summary_RB.data(), result.target_logit_M.data());
+  });
+  for (int64_t row = 0; row < task.rows; ++row) {
+    const RowSummary all = combine(std::span(summary_RB).subspan(row * blocks, blocks));
+    result.max_R.push_back(all.max);
+    result.sum_R.push_back(all.sum);
+    result.argmax_R.push_back(all.argmax < 0 ? -1 : static_cast<int32_t>(all.argmax + task.first_id));
+  }
+  return result;
+}
+
+}  // namespace
+
+BegunHead begin_head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule,
+                     int64_t first_id, std::span<const int32_t> row_of_target,
+                     std::span<const int32_t> token_of_target) {
   const PackedLinear::Storage& weight = weight_VD.storage();
-  EVALMPI_CHECK(hidden_RD.dim() == 2 && hidden_RD.scalar_type() == at::kFloat && hidden_RD.device().is_cpu());
-  EVALMPI_CHECK(hidden_RD.size(1) == weight.in_features);
+  EVALMPI_CHECK(hidden_RD.dim() == 2 && hidden_RD.size(1) == weight.in_features);
   const at::Tensor& bias_V = rule.bias_V;
   EVALMPI_CHECK(!bias_V.defined() || (bias_V.scalar_type() == at::kFloat && bias_V.numel() == weight.out_features));
   EVALMPI_CHECK(row_of_target.size() == token_of_target.size());
   EVALMPI_CHECK(std::is_sorted(row_of_target.begin(), row_of_target.end()));
   EVALMPI_CHECK(row_of_target.empty() || (row_of_target.front() >= 0 && row_of_target.back() < hidden_RD.size(0)));
+  if (weight.rows_NK.defined())
+    return begin_on_device(hidden_RD, weight, rule, first_id, row_of_target, token_of_target);
+  EVALMPI_CHECK(hidden_RD.scalar_type() == at::kFloat && hidden_RD.device().is_cpu());
   const at::Tensor hidden = hidden_RD.contiguous();
   const at::Tensor bias = bias_V.defined() ? bias_V.contiguous() : bias_V;
   const HeadTask task = {.hidden = hidden.const_data_ptr<float>(),
@@ -104,27 +159,45 @@ HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, con
                          .first_id = first_id,
                          .row_of_target = row_of_target,
                          .token_of_target = token_of_target};
-  const int64_t blocks = head_blocks(task);
+  return {.on_host = on_host(task), .on_device = {}};
+}
+
+HeadPartial finish_head(const BegunHead& begun) {
+  if (!begun.on_device.defined()) return begun.on_host;
+  const at::Tensor host = begun.on_device.cpu();
+  const int32_t* values = host.const_data_ptr<int32_t>();
+  EVALMPI_CHECK(host.numel() == 3 * begun.rows + begun.targets);
+  const auto number = [](int32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  };
   HeadPartial result;
-  result.target_logit_M.assign(row_of_target.size(), -kInfinity);
-  std::vector<RowSummary> summary_RB(task.rows * blocks);
-  in_parallel(blocks, 1, [&](int64_t begin, int64_t end) {
-    summarise_blocks(task, begin, end, summary_RB.data(), result.target_logit_M.data());
-  });
-  for (int64_t row = 0; row < task.rows; ++row) {
-    const RowSummary all = combine(std::span(summary_RB).subspan(row * blocks, blocks));
-    result.max_R.push_back(all.max);
-    result.sum_R.push_back(all.sum);
-    result.argmax_R.push_back(all.argmax < 0 ? -1 : static_cast<int32_t>(all.argmax + first_id));
+  for (int64_t row = 0; row < begun.rows; ++row, values += 3) {
+    result.max_R.push_back(number(values[0]));
+    result.sum_R.push_back(number(values[1]));
+    result.argmax_R.push_back(values[2] < 0 ? -1 : static_cast<int32_t>(values[2] + begun.first_id));
   }
+  std::transform(values, values + begun.targets, std::back_inserter(result.target_logit_M), number);
   return result;
+}
+
+HeadPartial head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule, int64_t first_id,
+                 std::span<const int32_t> row_of_target, std::span<const int32_t> token_of_target) {
+  return finish_head(begin_head(hidden_RD, weight_VD, rule, first_id, row_of_target, token_of_target));
 }
 
 at::Tensor logits(const at::Tensor& hidden_RD, const PackedLinear& weight_VD, const LogitRule& rule) {
   at::Tensor logits_RV = linear(hidden_RD, weight_VD, rule.bias_V);
+  if (logits_RV.is_cuda()) {
+    const bool is_plain = rule.scale == 1 && rule.soft_cap == 0;
+    return is_plain ? logits_RV : scale_and_cap(logits_RV, rule.scale, rule.soft_cap);
+  }
   apply_rule(rule, logits_RV.mutable_data_ptr<float>(), logits_RV.numel());
   return logits_RV;
 }
+
+const char* cuda_kernel_class() { return cuda::kernel_class(); }
 
 float exp_exact(float x) {
   float y;

@@ -11,6 +11,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/select.h"
+#include "cuda/cuda_ops.h"
 #include "evalmpi/base/error.h"
 #include "packed_linear.h"
 
@@ -70,9 +71,15 @@ at::Tensor empty_panels(at::IntArrayRef shape, at::ScalarType type) {
 }  // namespace
 
 PackedLinear PackedLinear::pack(const at::Tensor& weight_NK) {
-  EVALMPI_CHECK(weight_NK.dim() == 2 && weight_NK.device().is_cpu());
+  EVALMPI_CHECK(weight_NK.dim() == 2 && (weight_NK.device().is_cpu() || weight_NK.is_cuda()));
   const WeightType type = weight_type(weight_NK.scalar_type());
   const int64_t n = weight_NK.size(0), k = weight_NK.size(1), panels = panels_for(n);
+  if (weight_NK.is_cuda()) {
+    PackedLinear on_device;
+    on_device.storage_ = std::make_shared<const Storage>(Storage{
+        .panels_PK16 = {}, .rows_NK = weight_NK.contiguous(), .type = type, .out_features = n, .in_features = k});
+    return on_device;
+  }
   at::Tensor packed = empty_panels({panels, k, kPanel}, weight_NK.scalar_type());
   const at::Tensor rows = weight_NK.contiguous();
   if (type == WeightType::kFloat32) {
@@ -82,7 +89,7 @@ PackedLinear PackedLinear::pack(const at::Tensor& weight_NK) {
   }
   PackedLinear result;
   result.storage_ = std::make_shared<const Storage>(
-      Storage{.panels_PK16 = packed, .type = type, .out_features = n, .in_features = k});
+      Storage{.panels_PK16 = packed, .rows_NK = {}, .type = type, .out_features = n, .in_features = k});
   return result;
 }
 
@@ -90,7 +97,9 @@ int64_t PackedLinear::out_features() const { return storage_->out_features; }
 
 int64_t PackedLinear::in_features() const { return storage_->in_features; }
 
-int64_t PackedLinear::bytes() const { return static_cast<int64_t>(storage_->panels_PK16.nbytes()); }
+int64_t PackedLinear::bytes() const {
+  return static_cast<int64_t>((storage_->rows_NK.defined() ? storage_->rows_NK : storage_->panels_PK16).nbytes());
+}
 
 void multiply_panels(const float* x, int64_t rows, const PackedLinear::Storage& weight, const float* bias,
                      int64_t panel_begin, int64_t panel_end, float* y, int64_t y_step, float* scratch) {
@@ -108,8 +117,11 @@ void multiply_panels(const float* x, int64_t rows, const PackedLinear::Storage& 
                       .scratch = scratch});
 }
 
-at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const at::Tensor& bias_N) {
+at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const at::Tensor& bias_N,
+                  at::ScalarType out_type) {
   const PackedLinear::Storage& weight = weight_NK.storage();
+  if (weight.rows_NK.defined()) return cuda::linear(x_TK, weight.rows_NK, bias_N, out_type);
+  EVALMPI_CHECK(out_type == at::kFloat);
   EVALMPI_CHECK(x_TK.dim() == 2 && x_TK.scalar_type() == at::kFloat && x_TK.device().is_cpu());
   EVALMPI_CHECK(x_TK.size(1) == weight.in_features);
   EVALMPI_CHECK(!bias_N.defined() || (bias_N.scalar_type() == at::kFloat && bias_N.numel() == weight.out_features));

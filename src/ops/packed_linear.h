@@ -8,7 +8,8 @@
 namespace evalmpi::ops {
 
 struct PackedLinear::Storage {
-  at::Tensor panels_PK16;  // [panels][in features][16], zero beyond the last column
+  at::Tensor panels_PK16;  // [panels][in features][16], zero beyond the last column; undefined on a device
+  at::Tensor rows_NK;      // on a device: as it came
   WeightType type;
   int64_t out_features, in_features;
 };

@@ -14,6 +14,7 @@
 #include "evalmpi/comm/communicator.h"
 #include "evalmpi/model/spec.h"
 #include "evalmpi/ops/attention.h"
+#include "evalmpi/ops/head.h"
 
 namespace evalmpi::model {
 
@@ -25,6 +26,13 @@ struct Segment {
   std::vector<int32_t> ids;        // [T]
   std::vector<int32_t> positions;  // [T]; row s.row + i of span s is at position s.start + i
   std::vector<ops::AttentionSpan> spans;
+};
+
+// A segment where the model computes: its numbers on the weights' device, made once for all layers.
+struct PreparedSegment {
+  at::Tensor ids_T, positions_T;  // int32
+  at::Tensor rows_R;              // int32: the rows that the head is asked for
+  ops::AttentionPlan plan;
 };
 
 // What the head says about M targets on R rows.
@@ -54,12 +62,28 @@ class Transformer {
   // An empty store for `paths` paths of this place's KV heads, for layers [first_layer, last_layer) of this stage.
   ops::KeyValueStore make_key_value_store(int64_t paths) const;
 
+  // The segment as the functions below take it, admitted to `store` for all its layers: run_layers on all of them comes
+  // next. rows_R: for the heads of a prepared segment. room_positions: what refill() may bring, as AttentionPlan's.
+  // FAILS: kBadInput for an id outside the vocabulary and for more positions than the model has.
+  PreparedSegment prepare(const Segment& segment, ops::KeyValueStore& store, std::span<const int32_t> rows_R = {},
+                          int64_t room_positions = 0) const;
+
+  // Puts the next segment of the same shape (rows, spans, and the same rows_R) into `prepared`, with nothing allocated
+  // on the device: a CUDA graph that was captured with `prepared` then computes it. Such a graph holds embed(),
+  // run_layers() and begin_argmax() or begin_logits(); what comes before (this) and after (finish_*) is outside it.
+  // Layers with experts wait for the device and cannot be captured. Before a capture the same shape is computed once
+  // without one, since products choose their kernels then. FAILS: as prepare.
+  void refill(PreparedSegment& prepared, const Segment& segment, ops::KeyValueStore& store) const;
+
   // Token embeddings (plus learned positions where the family has them) -> hidden_TD float32, complete on every tp
   // rank. COLLECTIVE over tp.
   at::Tensor embed(const Segment& segment, comm::Communicator& tp) const;
+  at::Tensor embed(const PreparedSegment& segment, comm::Communicator& tp) const;
 
   // Layers [first, last) on hidden_TD; keys and values of the segment enter `store`. COLLECTIVE over tp.
   at::Tensor run_layers(at::Tensor hidden_TD, const Segment& segment, int64_t first, int64_t last,
+                        ops::KeyValueStore& store, comm::Communicator& tp) const;
+  at::Tensor run_layers(at::Tensor hidden_TD, const PreparedSegment& segment, int64_t first, int64_t last,
                         ops::KeyValueStore& store, comm::Communicator& tp) const;
 
   // Final norm and head on chosen rows. rows_R: rows of hidden_TD, ascending. Target m asks for token
@@ -69,8 +93,15 @@ class Transformer {
                   std::span<const int32_t> token_of_target, comm::Communicator& tp) const;
 
   // Full logits of chosen rows for generation -> [R, V] float32, the same bits as head() sees and the same on every
-  // tp rank. COLLECTIVE over tp. FAILS: kBadInput on NaN.
+  // tp rank; on the CPU. COLLECTIVE over tp. FAILS: kBadInput on NaN.
   at::Tensor logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R, comm::Communicator& tp) const;
+
+  // The two above in two steps for a prepared segment's rows_R: begin_* only starts work on the weights' device, and
+  // finish_* waits for it once and combines the places. begin_logits gives this place's logits [R, its vocabulary].
+  ops::BegunHead begin_argmax(const at::Tensor& hidden_TD, const PreparedSegment& segment) const;
+  std::vector<int32_t> finish_argmax(const ops::BegunHead& begun, comm::Communicator& tp) const;  // [R]; COLLECTIVE
+  at::Tensor begin_logits(const at::Tensor& hidden_TD, const PreparedSegment& segment) const;
+  at::Tensor finish_logits(const at::Tensor& mine_RV, comm::Communicator& tp) const;  // as logits(); COLLECTIVE
 
  private:
   std::shared_ptr<const Weights> weights_;

@@ -33,11 +33,13 @@ struct AdapterTerm {
 
 // y = x W^T + b for any storage of W, and what adapters add.
 struct Linear {
-  std::variant<at::Tensor, ops::PackedLinear> weight;  // dense [out, in] float32, or packed in the files' dtype
-  at::Tensor bias;                                     // float32, undefined: none
+  // Dense [out, in] float32, or packed: in the files' dtype, on a device in Weights::product_type.
+  std::variant<at::Tensor, ops::PackedLinear> weight;
+  at::Tensor bias;  // float32, undefined: none
   std::vector<AdapterTerm> terms = {};
 
-  at::Tensor operator()(const at::Tensor& x_TK) const;
+  // The result is in `out`: float32, or Weights::product_type.
+  at::Tensor operator()(const at::Tensor& x_TK, at::ScalarType out = at::kFloat) const;
   int64_t bytes() const;
 };
 
@@ -101,6 +103,10 @@ class Weights;
 struct LoadOptions {
   bool pack = true;           // false: dense float32 linears through ATen (reference, training)
   int64_t max_positions = 0;  // rows of the rotary tables; 0: the model's
+  // Where the weights go, and what matrices are multiplied in: float32, on a device also bfloat16 or float16. With a
+  // base both are the base's.
+  at::Device device = at::kCPU;
+  at::ScalarType product_type = at::kFloat;
   // Tensors that are read, checked and packed side by side. In memory are the shard and one tensor for each thread.
   int threads = 1;
   // The same shard of the same model without an adapter. Then only the adapter is read (and what its sums need of the
@@ -133,7 +139,12 @@ class Weights {
   std::vector<ops::RotaryTable> rotaries;  // float32 [positions, rotary dims / 2], as ModelSpec::rotaries
   at::Tensor alibi_NP;                     // float32 [this place's query heads, positions]; undefined: none
   int64_t positions = 0;                   // that may be computed
-  uint64_t bytes_read = 0;                 // from files, by this place
+  // Where all of this is. On a device packed weights are in product_type, and so are the rows that enter a product
+  // within a block, and keys and values; the residual, norms' inputs, sums over tp, logits and adapters' terms are
+  // float32.
+  at::Device device = at::kCPU;
+  at::ScalarType product_type = at::kFloat;
+  uint64_t bytes_read = 0;  // from files, by this place
 
   LayerHandle acquire(int64_t layer) const { return LayerHandle(layers[static_cast<size_t>(layer)]); }
   int64_t bytes() const;  // in memory

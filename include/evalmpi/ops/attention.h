@@ -7,10 +7,13 @@
 // there first, then each of its rows attends to positions 0 .. its own. Spans are processed in order, so a tree
 // of tokens is its depth-first list of spans on one path (a child overwrites what an earlier sibling left
 // behind), and a batch of sequences is one span on each of several paths. A span may fork off another path: what it
-// continues is then copied from there first, also where an earlier span of the same call has just written it.
+// continues then becomes that of its own path first, also where an earlier span of the same call has just written it.
 //
 // Paths may share the beginning of path 0, the trunk: KeyValueStore::share. It is then kept once, never copied, and
 // read once for the rows of many paths.
+//
+// On a CPU a fork copies; a CUDA device keeps slots that paths refer to, so that what they have in common is there once
+// and a fork costs no copy.
 
 #include <ATen/core/Tensor.h>
 
@@ -28,10 +31,12 @@ struct AttentionSpan {
   int32_t fork = -1;   // a path whose positions [0, start) become those of `path` first; -1: none
 };
 
-// Keys and values of `paths` paths for all layers of one place, packed for the kernel, float32. Grows on demand.
+// Keys and values of `paths` paths for all layers of one place, laid out for the kernels of its device, in `type`
+// (float32 on a CPU). Grows on demand.
 class KeyValueStore {
  public:
-  KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim, int64_t value_dim);
+  KeyValueStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_t head_dim, int64_t value_dim,
+                at::Device device = at::kCPU, at::ScalarType type = at::kFloat);
   KeyValueStore(KeyValueStore&&) noexcept;
   KeyValueStore& operator=(KeyValueStore&&) noexcept;
   ~KeyValueStore();
@@ -47,8 +52,11 @@ class KeyValueStore {
   // Makes positions [0, length) of path `to` equal those of path `from`, in all layers.
   void copy_path(int32_t from, int32_t to, int64_t length);
   // The same from another store of the same model, whose positions from `length` on may change meanwhile. REQUIRES:
-  // room for `length` positions here.
+  // room for `length` positions here; on a device, other.settle() since they were computed.
   void copy_from(const KeyValueStore& other, int32_t from, int32_t to, int64_t length);
+  // Returns when all that this thread has computed into the store is there: at once on a CPU; on a device it waits for
+  // the thread's current stream. Before other threads are let copy from it.
+  void settle() const;
   int64_t bytes() const;
 
   struct Storage;
@@ -69,12 +77,43 @@ struct AttentionRule {
   at::Tensor sink_N = {};   // float32: one more logit of the softmax, without a value; undefined: none
 };
 
+// The spans of one call of a model, admitted to a store and laid out for its device, once for all layers: attention()
+// is then called with it for each layer of the store, once, before the next plan for this store is made or filled.
+//
+// On a device what the kernels read of the spans is in one buffer of int32 numbers. refill() puts other spans of the
+// same shape into the same buffer, with nothing allocated and no kernel's arguments changed, so that a CUDA graph of
+// the layers, captured once with this plan, computes them when it is replayed. A step of decoding is such a shape: one
+// row on each of as many paths.
+class AttentionPlan {
+ public:
+  // kv_head_of_query_N: the local KV head that each local query head reads. `rows`: of q, k and v. `room_positions`
+  // (devices): refill() may bring spans that end at up to that position; 0: it may bring as many sources as these have.
+  // A span may begin at most where its path ends (fails as kInternal): nothing is read that was not written.
+  AttentionPlan(KeyValueStore& store, std::span<const AttentionSpan> spans, int64_t rows,
+                std::span<const int32_t> kv_head_of_query_N, int64_t room_positions = 0);
+  AttentionPlan(AttentionPlan&&) noexcept;
+  AttentionPlan& operator=(AttentionPlan&&) noexcept;
+  ~AttentionPlan();
+
+  // REQUIRES: `store` is the one that this was made for and has not grown (KeyValueStore::reserve first); as many rows
+  // and spans as before, none of them longer. The numbers go to the device by the current stream.
+  void refill(KeyValueStore& store, std::span<const AttentionSpan> spans);
+
+  struct Storage;
+  const Storage& storage() const { return *storage_; }
+
+ private:
+  std::unique_ptr<Storage> storage_;
+};
+
 // softmax(scores) v, row-pure: a row's bits depend on its query and the keys and values at its absolute positions only,
 // not on how they were cut into spans, chunks or calls.
-//   q_TNH, k_TGH, v_TGU   float32, contiguous; N and G may be 0; U is the store's value_dim
-//   kv_head_of_query_N    the local KV head that each local query head reads
-//   returns               [T, N * U] float32; zero in rows that no span has
-// A span may begin at most where its path ends (fails as kInternal): nothing is read that was not written.
+//   q_TNH, k_TGH, v_TGU   in the store's type and on its device, contiguous; N and G may be 0; U is the store's
+//   value_dim returns               [T, N * U] in that type; zero in rows that no span has
+at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,
+                     const AttentionPlan& plan, KeyValueStore& store, int64_t layer, const AttentionRule& rule);
+
+// The same with a plan of its own, for a store of one layer or spans that are the same for every layer.
 at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,
                      std::span<const AttentionSpan> spans, KeyValueStore& store, int64_t layer,
                      std::span<const int32_t> kv_head_of_query_N, const AttentionRule& rule);

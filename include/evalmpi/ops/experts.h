@@ -8,8 +8,9 @@
 
 namespace evalmpi::ops {
 
+// On the logits' device.
 struct ExpertRows {
-  at::Tensor rows_R;      // int64, ascending
+  at::Tensor rows_R;      // int64 (on a device int32), ascending
   at::Tensor weights_R1;  // float32
 };
 
@@ -33,10 +34,15 @@ struct RouteRule {
   int64_t group_best = 1;
 };
 
-// logits_TE: float32 on the CPU. Row-pure.
+// logits_TE: float32. Row-pure. On a device: a sort by expert without atomics, and one wait, for how many rows each
+// expert has.
 Routes route(const at::Tensor& logits_TE, const RouteRule& rule);
 
-// 1 / (1 + exp(-x)), for few values.
+// sum_TD with y_RD times their weights added to an expert's rows; what comes first is added first. sum_TD float32 is
+// given up: on a device the result is the same memory.
+at::Tensor add_rows(at::Tensor sum_TD, const ExpertRows& rows, const at::Tensor& y_RD);
+
+// 1 / (1 + exp(-x)), for few values; float32.
 at::Tensor sigmoid(const at::Tensor& x);
 
 }  // namespace evalmpi::ops

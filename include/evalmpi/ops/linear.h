@@ -13,13 +13,13 @@
 
 namespace evalmpi::ops {
 
-// A weight [N, K] laid out in column panels for the CPU kernel. Immutable and shared: copies are cheap and
-// any number of threads may read it. Kept in the dtype it came in (float32, bfloat16, float16); the kernel
-// widens to float32.
+// A weight [N, K] laid out for the inference kernel of its device: in column panels on a CPU, whose kernel widens to
+// float32; row-major as it came on a CUDA device, where its dtype is the one multiplied in. Immutable and shared:
+// copies are cheap and any number of threads may read it. Kept in the dtype it came in (float32, bfloat16, float16).
 class PackedLinear {
  public:
   PackedLinear() = default;
-  // weight_NK: CPU tensor, float32, bfloat16 or float16, any strides; N or K may be 0 (an empty shard).
+  // weight_NK: on a CPU or a CUDA device, float32, bfloat16 or float16, any strides; N or K may be 0 (an empty shard).
   static PackedLinear pack(const at::Tensor& weight_NK);
   int64_t out_features() const;
   int64_t in_features() const;
@@ -32,8 +32,11 @@ class PackedLinear {
   std::shared_ptr<const Storage> storage_;
 };
 
-// x_TK float32 contiguous -> [T, N] float32. bias_N may be undefined. K = 0 gives the bias (or zeros).
-at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const at::Tensor& bias_N);
+// x_TK contiguous -> [T, N] in `out`. bias_N float32, may be undefined. K = 0 gives the bias (or zeros). On a CPU x and
+// `out` are float32. On a CUDA device x becomes the weight's dtype, sums are float32 (never TF32), and `out` is float32
+// or that dtype; the kernel is chosen for (N, K, dtypes) alone, so that a row's bits do not depend on the other rows.
+at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const at::Tensor& bias_N,
+                  at::ScalarType out = at::kFloat);
 
 // The same through ATen, differentiable, on x's device, in x's dtype.
 at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N);
