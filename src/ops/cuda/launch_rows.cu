@@ -67,8 +67,8 @@ void launch_activation(Activation kind, const void* gate, const void* up, int64_
 }
 
 void launch_scale_and_cap(const float* x, float scale, float cap, int64_t count, float* y, Stream stream) {
-  start("cap", scale_and_cap_values, dim3(blocks_for(count, kElementThreads)), kElementThreads, 0, stream, x, scale,
-        cap, count, y);
+  start("cap", scale_and_cap_values<float>, dim3(blocks_for(count, kElementThreads)), kElementThreads, 0, stream, x,
+        scale, cap, count, y);
 }
 
 void launch_embedding(const EmbeddingCall& c, Stream stream) {

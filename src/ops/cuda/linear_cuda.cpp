@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cuda_ops.h"
+#include "evalmpi/ops/kernels.h"
 #include "product.h"
 #include "tensors.h"
 
@@ -14,6 +15,8 @@ namespace {
 constexpr int64_t kHeadRows = 2048;
 constexpr int64_t kHeadColumns = 16384;
 
+constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // of products that may split their sums
+
 at::Tensor bias_in(const at::Tensor& bias_N, at::ScalarType type) {
   return bias_N.defined() ? ready(bias_N.to(type)) : bias_N;
 }
@@ -23,7 +26,6 @@ at::Tensor bias_in(const at::Tensor& bias_N, at::ScalarType type) {
 at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N, at::ScalarType out) {
   EVALMPI_CHECK(x_TK.dim() == 2 && x_TK.size(1) == weight_NK.size(1) && x_TK.device() == weight_NK.device());
   EVALMPI_CHECK(!bias_N.defined() || bias_N.numel() == weight_NK.size(0));
-  // Of two types the wider: an adapter's float32 term of a 16-bit model gives what its caller asks for.
   EVALMPI_CHECK(out == at::kFloat || out == weight_NK.scalar_type());
   const OnDevice guard(x_TK.device());
   const at::Tensor x = ready(x_TK.to(weight_NK.scalar_type())), weight = ready(weight_NK), bias = bias_in(bias_N, out);
@@ -34,6 +36,9 @@ at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at:
   }
   at::Tensor y = at::empty({rows, n}, x.options().dtype(out));
   if (y.numel() == 0) return y;
+  // Given back to the allocator before the kernel has run: what follows in the stream may have it then.
+  const int64_t workspace_bytes = fast_kernels() ? kWorkspaceBytes : 0;
+  const at::Tensor workspace = at::empty({workspace_bytes}, x.options().dtype(at::kByte));
   launch_product({.x = x.const_data_ptr(),
                   .weight = weight.const_data_ptr(),
                   .bias = bias.defined() ? bias.const_data_ptr() : nullptr,
@@ -42,7 +47,9 @@ at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at:
                   .out_features = n,
                   .in_features = k,
                   .type = data_type(weight.scalar_type()),
-                  .y_type = data_type(out)},
+                  .y_type = data_type(out),
+                  .workspace = workspace_bytes > 0 ? workspace.mutable_data_ptr() : nullptr,
+                  .workspace_bytes = workspace_bytes},
                  stream_of(x));
   return y;
 }

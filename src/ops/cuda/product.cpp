@@ -1,6 +1,7 @@
 // cuBLASLt picks a kernel by the number of rows, and another kernel may add in another order: bits of a row would
 // depend on its company. Here its heuristics are asked once for each (weight shape, types) with a fixed number of rows,
 // for kernels that use no workspace and add up in one place (no split-K), and the answer serves any number of rows.
+// With a workspace they are asked for every number of rows, and may split.
 
 #include "product.h"
 
@@ -90,16 +91,24 @@ void prefer(const Preference& preference, cublasLtMatmulPreferenceAttributes_t a
   check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value), "asking for a kernel");
 }
 
+// The rows that a kernel is chosen for.
+int64_t chosen_rows(const ProductCall& call) {
+  return call.workspace != nullptr ? call.rows : static_cast<int64_t>(kReferenceRows);
+}
+
 cublasLtMatmulAlgo_t ask_for_kernel(cublasLtHandle_t handle, const ProductCall& call) {
+  const bool is_pure = call.workspace == nullptr;
   Preference preference;
   check(cublasLtMatmulPreferenceCreate(preference.address()), "asking for a kernel");
-  prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{0});
-  prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
+  prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(call.workspace_bytes));
+  if (is_pure) {
+    prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE});
+  }
   prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, kAlignmentBytes);
   prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, kAlignmentBytes);
   prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, kAlignmentBytes);
   prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, kAlignmentBytes);
-  const Problem problem(call, kReferenceRows);
+  const Problem problem(call, static_cast<uint64_t>(chosen_rows(call)));
   cublasLtMatmulHeuristicResult_t found;
   int count = 0;
   check(cublasLtMatmulAlgoGetHeuristic(handle, problem.description.get(), problem.weight.get(), problem.x.get(),
@@ -108,6 +117,7 @@ cublasLtMatmulAlgo_t ask_for_kernel(cublasLtHandle_t handle, const ProductCall& 
   if (count < 1 || found.state != CUBLAS_STATUS_SUCCESS) {
     fail(ExitCode::kUnavailable, "cuBLAS has no kernel for weights of {} x {}", call.out_features, call.in_features);
   }
+  if (!is_pure) return found.algo;
   int32_t split_k = 1;
   size_t written = 0;
   check(cublasLtMatmulAlgoConfigGetAttribute(&found.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split_k, sizeof split_k,
@@ -133,14 +143,15 @@ class Kernels {
     const std::lock_guard lock(mutex_);
     cublasLtHandle_t& handle = handle_of_device_[device];
     if (handle == nullptr) check(cublasLtCreate(&handle), "starting");
-    const Key key{device, call.out_features, call.in_features, call.type, call.y_type, call.bias != nullptr};
+    const Key key{device,    call.out_features, call.in_features,     chosen_rows(call),
+                  call.type, call.y_type,       call.bias != nullptr, call.workspace != nullptr};
     const auto known = algorithms_.find(key);
     if (known != algorithms_.end()) return {handle, known->second};
     return {handle, algorithms_.emplace(key, ask_for_kernel(handle, call)).first->second};
   }
 
  private:
-  using Key = std::tuple<int, int64_t, int64_t, DataType, DataType, bool>;
+  using Key = std::tuple<int, int64_t, int64_t, int64_t, DataType, DataType, bool, bool>;
   std::mutex mutex_;
   std::map<int, cublasLtHandle_t> handle_of_device_;  // live until the process ends, as CUDA does
   std::map<Key, cublasLtMatmulAlgo_t> algorithms_;
@@ -155,7 +166,7 @@ void launch_product(const ProductCall& call, Stream stream) {
   const float one = 1.0f, zero = 0.0f;
   check(cublasLtMatmul(choice.handle, problem.description.get(), &one, call.weight, problem.weight.get(), call.x,
                        problem.x.get(), &zero, call.y, problem.y.get(), call.y, problem.y.get(), &choice.algorithm,
-                       nullptr, 0, static_cast<cudaStream_t>(stream)),
+                       call.workspace, static_cast<size_t>(call.workspace_bytes), static_cast<cudaStream_t>(stream)),
         "multiplying");
 }
 

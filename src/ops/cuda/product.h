@@ -16,6 +16,9 @@ struct ProductCall {
   int64_t rows, out_features, in_features;
   DataType type;    // of x and weight
   DataType y_type;  // float32, or `type`
+  // Not null: the kernel may depend on the number of rows and split sums, into this memory.
+  void* workspace = nullptr;
+  int64_t workspace_bytes = 0;
 };
 
 // y = x W^T + b with float32 sums, on the current device. FAILS: kUnavailable with cuBLAS's words.

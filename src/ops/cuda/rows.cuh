@@ -134,9 +134,10 @@ __device__ inline float scaled_and_capped(float x, float scale, float cap) {
   return cap == 0.0f ? scaled : cap * tanhf(scaled / cap);
 }
 
-static __global__ void scale_and_cap_values(const float* x, float scale, float cap, int64_t count, float* y) {
+template <class T>
+__global__ void scale_and_cap_values(const T* x, float scale, float cap, int64_t count, T* y) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x;
-  if (i < count) y[i] = scaled_and_capped(x[i], scale, cap);
+  if (i < count) y[i] = static_cast<T>(scaled_and_capped(static_cast<float>(x[i]), scale, cap));
 }
 
 // Block t: the embedding of ids[t] as float32, or zeros when it is outside [first_id, first_id + vocabulary).

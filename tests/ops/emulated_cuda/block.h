@@ -35,7 +35,7 @@ inline dim3 threadIdx, blockIdx;
 
 namespace evalmpi::ops::cuda {
 
-inline float4 shared_memory[(96 << 10) / sizeof(float4)];
+inline float4 shared_memory[(160 << 10) / sizeof(float4)];
 
 // The block that runs.
 class Block {
@@ -44,14 +44,12 @@ class Block {
 
   // Runs `kernel` as every block of the grid, one after the other.
   static void run_grid(dim3 grid, int threads, const std::function<void()>& kernel) {
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) {
-        blockIdx = {x, y, 0};
-        // What an earlier block left behind must not help this one.
-        std::memset(shared_memory, 0xff, sizeof shared_memory);
-        Block block(threads, kernel);
-        block.run();
-      }
+    for (unsigned i = 0; i < grid.x * grid.y * grid.z; ++i) {
+      blockIdx = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
+      // What an earlier block left behind must not help this one.
+      std::memset(shared_memory, 0xff, sizeof shared_memory);
+      Block block(threads, kernel);
+      block.run();
     }
   }
 
