@@ -168,6 +168,7 @@ int64_t Lane::hold_trunk(std::span<const int32_t> trunk, int64_t paths, int64_t 
   rows.add(0, static_cast<int32_t>(shared), trunk.subspan(static_cast<size_t>(shared)));
   rows.flush();
   held_trunk_.assign(trunk.begin(), trunk.end());
+  store_.settle();
   trunks_->publish(number_, store_);
   return static_cast<int64_t>(trunk.size()) - shared;
 }

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "adapter_terms.h"
+#include "device_copy.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/log.h"
 #include "evalmpi/model/safetensors.h"
@@ -192,9 +193,7 @@ class Loader {
 
   // A copy where the weights are kept.
   at::Tensor owned(const at::Tensor& tensor, at::ScalarType type) const {
-    at::Tensor copy = at::empty(tensor.sizes(), at::TensorOptions(weights_.device).dtype(type));
-    copy.copy_(tensor);
-    return copy;
+    return copy_to_device(tensor, weights_.device, type);
   }
 
   // A weight of the products: on a CPU as in the files, whose kernel widens it.
@@ -439,6 +438,7 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder,
   if (!options.base) loader.load();
   if (spec.adapter) loader.put_on(*spec.adapter);
   if (options.base) return weights;
+  if (!weights->device.is_cpu()) release_staging();
   weights->positions = options.max_positions == 0 ? spec.max_positions : options.max_positions;
   make_position_tables(folder, *weights);
   return weights;
