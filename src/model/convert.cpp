@@ -16,6 +16,7 @@
 #include "evalmpi/model/safetensors.h"
 #include "evalmpi/model/safetensors_writer.h"
 #include "evalmpi/model/tensor_table.h"
+#include "output_folder.h"
 
 namespace evalmpi::model {
 namespace fs = std::filesystem;
@@ -106,44 +107,6 @@ bool comes_before(std::string_view a, std::string_view b) {
   }
   return a.size() - i < b.size() - j;
 }
-
-// A folder that did not hold anything, and holds nothing again unless keep() is called.
-class OutputFolder {
- public:
-  explicit OutputFolder(fs::path path) : path_(std::move(path)) {
-    std::error_code error;
-    const fs::file_status status = fs::status(path_, error);
-    if (fs::exists(status)) {
-      const bool is_empty = fs::is_directory(status) && fs::is_empty(path_, error);
-      if (!is_empty) {
-        fail(ExitCode::kCannotWrite, "{}: exists and is not an empty folder; remove it or name another",
-             path_.string());
-      }
-      return;
-    }
-    fs::create_directories(path_, error);
-    is_new_ = fs::is_directory(path_);
-    if (!is_new_) fail(ExitCode::kCannotWrite, "{}: cannot create the folder: {}", path_.string(), error.message());
-  }
-  OutputFolder(const OutputFolder&) = delete;
-  OutputFolder& operator=(const OutputFolder&) = delete;
-  ~OutputFolder() {
-    if (is_kept_) return;
-    std::error_code ignored;
-    for (const std::string& name : files_) fs::remove(path_ / name, ignored);
-    if (is_new_) fs::remove(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-  void wrote(const std::string& name) { files_.push_back(name); }
-  const std::vector<std::string>& files() const { return files_; }
-  void keep() { is_kept_ = true; }
-
- private:
-  fs::path path_;
-  std::vector<std::string> files_;
-  bool is_new_ = false;
-  bool is_kept_ = false;
-};
 
 // The family, where it is one that evalmpi knows.
 std::optional<ModelSpec> spec_of(const fs::path& folder, bool is_needed) {
