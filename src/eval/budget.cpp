@@ -120,15 +120,13 @@ void Demand::add(const TaskRequests& requests, int64_t document_bytes, const std
   positions = std::max(positions, longest + generated);
   for (const engine::PlannedChunk& chunk : planned.plan.chunks)
     largest_chunk = std::max(largest_chunk, chunk.cost_tokens);
-  if (!generation) {
-    has_scores = true;
-    return;
-  }
+  const auto generations = std::count(requests.targets.begin(), requests.targets.end(), 0);
+  has_scores = has_scores || generations < static_cast<int64_t>(requests.size());
+  if (generations == 0) return;
   // The largest chunk has an eighth of the prompts, or as many as there are slots where that is more
   // (engine::plan_generations).
-  const auto prompts = static_cast<int64_t>(requests.size());
-  const int64_t in_a_chunk = std::max(prompts / 8, std::min<int64_t>(kGenerationSlots, prompts));
-  const int64_t slots = std::min(kGenerationSlots, generation->slots_for(longest));
+  const int64_t in_a_chunk = std::max<int64_t>(generations / 8, std::min<int64_t>(kGenerationSlots, generations));
+  const int64_t slots = std::min(kGenerationSlots, generation.value().slots_for(longest));
   generation_paths = std::max(generation_paths, std::min(slots, in_a_chunk));
 }
 
