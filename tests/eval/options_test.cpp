@@ -103,7 +103,7 @@ TEST(Options, are_these) {
             "chat-template-args enable-thinking think-end-token fewshot-as-multiturn system-instruction add-bos-token "
             "prefix-token-id tokenizer data-root include-path bootstrap-iters tp dp pp threads-per-lane token-budget "
             "batch-size max-hours hang-timeout output "
-            "predict-only write-out show-config log-samples quiet verify strict timings ");
+            "predict-only write-out show-config log-samples quiet verify strict strict-functions timings ");
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ VERSION = "0.4.13"
 FILE = Path(__file__).resolve().parents[2] / "src" / "task" / "native" / "harness_marks.cpp"
 HEAD = """// Made by tools/tasks/make_harness_marks.py: marks of lm-evaluation-harness 0.4.13's functions, sorted.
 
-#include "../harness_sources.h"
+#include "harness_sources.h"
 
 namespace evalmpi::task {
 namespace {

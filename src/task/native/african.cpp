@@ -7,6 +7,8 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
 #include "evalmpi/text/regex.h"
+#include "squad_scores.h"
+#include "text_cleaning.h"
 #include "twins.h"
 
 namespace evalmpi::task::native {
@@ -131,6 +133,18 @@ std::vector<Span> spans_of(const Json& value) {
 }
 
 }  // namespace
+
+double afriqa_f1(const std::vector<Json>& values) {
+  double sum = 0;
+  for (const Json& value : values) {
+    if (!value.is_array() || value.size() != 2 || !value[0].is_string() || !value[1].is_string()) {
+      fail(ExitCode::kBadInput, "the F1 of answers takes pairs of texts, not {}", py::repr(value));
+    }
+    const std::string gold = value[0].get<std::string>();
+    sum += normalise_answer(gold).empty() ? 0 : squad_f1(gold, value[1].get<std::string>());
+  }
+  return sum / static_cast<double>(values.size());
+}
 
 double span_f1(const std::vector<Json>& values) {
   double hits = 0, wrong = 0, missed = 0;

@@ -104,6 +104,51 @@ void ask_in(const Dialect& dialect, Columns& columns, Rows& rows) {
 
 }  // namespace
 
+namespace {
+
+void answer_in_words(Rows& rows, Columns& columns, const char* yes, const char* no) {
+  map_rows(columns, rows, [&](Json& row) {
+    std::string question = py::strip(text_of(row, "question"));
+    for (const std::string_view mark : {"?", "؟"}) {
+      if (!question.ends_with(mark)) continue;
+      question.resize(question.size() - mark.size());
+      break;
+    }
+    const Json& answer = value_of(row, "answer");
+    if (answer != true && answer != false && answer != "true" && answer != "false") {
+      fail(ExitCode::kBadInput, "the column answer must be true or false, not {}", py::repr(answer));
+    }
+    row["target"] = answer == true || answer == "true" ? yes : no;
+    row["question"] = py::strip(question);
+  });
+}
+
+// [{"label": .., "text": ..}, ..] of a question.
+std::vector<std::string> parts_of_choices(const Json& document, std::string_view part) {
+  std::vector<std::string> parts;
+  for (const Json& choice : list_of(value_of(document, "question"), "choices")) parts.push_back(text_of(choice, part));
+  return parts;
+}
+
+}  // namespace
+
+void aradice_boolq_process_docs(Columns& columns, Rows& rows) { answer_in_words(rows, columns, "نعم", "لا"); }
+void aradice_english_boolq_process_docs(Columns& columns, Rows& rows) { answer_in_words(rows, columns, "yes", "no"); }
+
+Json aradice_openbookqa_doc_to_text(const Json& document) {
+  return py::strip(text_of(value_of(document, "question"), "stem"));
+}
+
+Json aradice_openbookqa_doc_to_choice(const Json& document) { return parts_of_choices(document, "text"); }
+
+Json aradice_openbookqa_doc_to_target(const Json& document) {
+  const std::vector<std::string> labels = parts_of_choices(document, "label");
+  const std::string key = py::lstrip(text_of(document, "answerKey"));
+  const auto found = std::find(labels.begin(), labels.end(), key);
+  if (found == labels.end()) fail(ExitCode::kBadInput, "the column answerKey names no choice: '{}'", key);
+  return found - labels.begin();
+}
+
 void aradice_egyptian_process_docs(Columns& columns, Rows& rows) { ask_in(kEgyptian, columns, rows); }
 void aradice_levantine_process_docs(Columns& columns, Rows& rows) { ask_in(kLevantine, columns, rows); }
 

@@ -42,6 +42,17 @@ void tmlu_process_docs(Columns& columns, Rows& rows) { make_questions(columns, r
 
 void tmmluplus_process_docs(Columns& columns, Rows& rows) { make_questions(columns, rows, ""); }
 
+Json indicparam_doc_to_text(const Json& document) {
+  return formatted("Question: {question_text}\nA. {option_a}\nB. {option_b}\nC. {option_c}\nD. {option_d}\nAnswer:",
+                   document);
+}
+
+Json indicparam_doc_to_choice(const Json& /*document*/) { return {"A", "B", "C", "D"}; }
+
+Json indicparam_doc_to_target(const Json& document) {
+  return letter_position({{"correct_answer", py::upper(text_of(document, "correct_answer"))}}, "correct_answer", 4);
+}
+
 void mmlusr_process_docs(Columns& columns, Rows& rows) {
   map_rows(columns, rows, [](Json& row) {
     const auto or_empty = [&](const char* column) {
