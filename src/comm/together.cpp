@@ -22,6 +22,12 @@ std::string encode(const Failure& failure) {
       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// Further lines are advice for Python programs.
+std::string first_line(const c10::Error& error) {
+  const std::string words = error.what_without_backtrace();
+  return words.substr(0, words.find('\n'));
+}
+
 }  // namespace
 
 Failure current_failure() noexcept {
@@ -33,6 +39,14 @@ Failure current_failure() noexcept {
     return {error.code(), error.what(), false};
   } catch (const std::bad_alloc&) {
     return {ExitCode::kUnavailable, "out of memory", false};
+  } catch (const c10::OutOfMemoryError& error) {
+    return {ExitCode::kUnavailable, "out of memory: " + first_line(error), false};
+  } catch (const c10::AcceleratorError& error) {
+    return {ExitCode::kUnavailable,
+            first_line(error) +
+                " (a GPU or its driver failed; nvidia-smi -q and the kernel's log say more; what is "
+                "finished is saved)",
+            false};
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
     if (message.find("can't allocate memory") == std::string::npos) return {ExitCode::kInternal, message, false};

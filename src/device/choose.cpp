@@ -29,7 +29,10 @@ std::vector<Device> choose_devices(Choice choice, const RankOnHost& rank, std::s
   EVALMPI_CHECK(!cpu.empty() && rank.local_rank >= 0 && rank.local_size.value_or(1) >= 1 &&
                 rank.devices_per_rank.value_or(1) >= 1);
   if (choice == Choice::kCpu || (choice == Choice::kAuto && cuda.empty())) return {cpu.front()};
-  if (cuda.empty()) fail(ExitCode::kUnavailable, "--device cuda: {}", no_cuda_reason());
+  if (cuda.empty()) {
+    fail(ExitCode::kUnavailable, "--device cuda: {}. Leave the option out, or say cpu, to compute on the CPU",
+         no_cuda_reason());
+  }
   std::rotate(cuda.begin(), cuda.begin() + first_device(rank, static_cast<int>(cuda.size())), cuda.end());
   return cuda;
 }

@@ -1,3 +1,4 @@
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -176,6 +177,8 @@ TEST(RunTogether, OtherExceptionsGetACode) {
     return ExitCode::kComplete;
   };
   EXPECT_EQ(code_of([] { throw std::bad_alloc(); }), ExitCode::kUnavailable);
+  EXPECT_EQ(code_of([] { throw c10::OutOfMemoryError({}, "x"); }), ExitCode::kUnavailable);
+  EXPECT_EQ(code_of([] { throw c10::AcceleratorError({}, 700, "CUDA error"); }), ExitCode::kUnavailable);
   EXPECT_EQ(code_of([] { throw std::logic_error("x"); }), ExitCode::kInternal);
   EXPECT_EQ(code_of([] { throw 1; }), ExitCode::kInternal);
   EXPECT_EQ(failure_of([&] { run_together(self, "parse", [] { fail(ExitCode::kUsage, "bad option"); }); }),
