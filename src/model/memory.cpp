@@ -80,8 +80,12 @@ constexpr int64_t kDeviceScratchBytes = int64_t{256} << 20;
 // Bytes of a row of the table on a device.
 int64_t device_bytes(const TensorRow& row, const ModelSpec& spec, const RankShard& shard, DType product_type) {
   const std::vector<int64_t> shape = shard_shape(row, shard_slice(row, spec, shard));
-  const bool is_float = shape.size() != 2 || row.slot == Slot::kPosition || row.slot == Slot::kQueryNorm ||
-                        row.slot == Slot::kKeyNorm;
+  // Nothing is multiplied with it: it stays as in the files.
+  if (row.slot == Slot::kEmbedding && !spec.tied_head) {
+    return elements(shape) * std::max(bytes_of(product_type), bytes_of(spec.source_dtype));
+  }
+  const bool is_float =
+      shape.size() != 2 || row.slot == Slot::kPosition || row.slot == Slot::kQueryNorm || row.slot == Slot::kKeyNorm;
   return elements(shape) * (is_float ? kFloatBytes : bytes_of(product_type));
 }
 
@@ -176,7 +180,8 @@ PlaceMemory device_place_memory(const ModelSpec& spec, const ShardPlan& plan, in
   memory.activation_bytes_per_row = device_activation_bytes_per_row(spec, shard, plan.tp(), type_bytes);
   const int64_t head_blocks = (shard.vocab.size() + kHeadBlock - 1) / kHeadBlock;
   memory.head_bytes_per_row = spec.hidden * (kFloatBytes + type_bytes) + head_blocks * kSummaryBytes;
-  memory.logits_bytes_per_row = spec.hidden * (kFloatBytes + type_bytes) + (shard.vocab.size() + spec.vocab) * kFloatBytes;
+  memory.logits_bytes_per_row =
+      spec.hidden * (kFloatBytes + type_bytes) + (shard.vocab.size() + spec.vocab) * kFloatBytes;
   memory.scratch_bytes_per_lane = kDeviceScratchBytes;
   return memory;
 }

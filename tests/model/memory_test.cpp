@@ -25,6 +25,7 @@ ModelSpec llama_8b() {
   spec.rotaries.resize(1);
   spec.rotaries[0].dims = 128;
   spec.layer.resize(32);
+  spec.source_dtype = DType::kBFloat16;
   return spec;
 }
 
