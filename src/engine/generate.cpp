@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include "decode_step.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/engine/lane.h"
 #include "next_token.h"
@@ -15,7 +16,6 @@ namespace evalmpi::engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Forward = std::function<at::Tensor(const model::Segment&)>;
 
 float seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<float>(to - from).count();
@@ -65,15 +65,12 @@ struct Running {
 // distinct token is computed once; a prompt that equals the one before it takes over its first logits too.
 class Generations {
  public:
-  Generations(const GenerateChunk& chunk, const StopCriterion& stop, const model::Transformer& transformer,
-              comm::Communicator& tp, ops::KeyValueStore& store, Forward forward, int64_t token_budget,
-              std::span<const int32_t> trunk, ChunkRecord& record)
+  Generations(const GenerateChunk& chunk, const StopCriterion& stop, ops::KeyValueStore& store, DecodeStep step,
+              int64_t token_budget, std::span<const int32_t> trunk, ChunkRecord& record)
       : chunk_(chunk),
         make_stop_(stop),
-        transformer_(transformer),
-        tp_(tp),
         store_(store),
-        forward_(std::move(forward)),
+        step_(std::move(step)),
         token_budget_(token_budget),
         record_(record),
         trunk_(trunk),
@@ -140,7 +137,6 @@ class Generations {
 
   // One segment; the sequences whose last token is in it get one more.
   void compute(const model::Segment& segment) {
-    const at::Tensor hidden_TD = forward_(segment);
     std::vector<int32_t> rows_R;
     std::vector<size_t> slot_of_row;
     for (const ops::AttentionSpan& span : segment.spans) {
@@ -152,15 +148,15 @@ class Generations {
       rows_R.push_back(span.row + span.length - 1);
       slot_of_row.push_back(slot);
     }
-    if (rows_R.empty()) return;
-    if (needs_logits(chunk_.settings)) {
-      const at::Tensor logits_RV = transformer_.logits(hidden_TD, rows_R, tp_).contiguous();
-      const auto vocabulary = static_cast<size_t>(logits_RV.size(1));
-      for (size_t r = 0; r < rows_R.size(); ++r)
-        take_next(slot_of_row[r], std::span(logits_RV.mutable_data_ptr<float>() + r * vocabulary, vocabulary), -1);
-    } else {
-      const std::vector<int32_t> argmax_R = transformer_.head(hidden_TD, rows_R, {}, {}, tp_).argmax_R;
-      for (size_t r = 0; r < rows_R.size(); ++r) take_next(slot_of_row[r], {}, argmax_R[r]);
+    const StepResult result = step_.run(segment, rows_R);
+    for (size_t r = 0; r < rows_R.size(); ++r) {
+      if (result.logits_RV.defined()) {
+        const auto vocabulary = static_cast<size_t>(result.logits_RV.size(1));
+        float* const logits = result.logits_RV.mutable_data_ptr<float>();
+        take_next(slot_of_row[r], std::span(logits + r * vocabulary, vocabulary), -1);
+      } else {
+        take_next(slot_of_row[r], {}, result.argmax_R[r]);
+      }
     }
   }
 
@@ -205,10 +201,8 @@ class Generations {
 
   const GenerateChunk& chunk_;
   const StopCriterion& make_stop_;
-  const model::Transformer& transformer_;
-  comm::Communicator& tp_;
   ops::KeyValueStore& store_;
-  Forward forward_;
+  DecodeStep step_;
   int64_t token_budget_;
   ChunkRecord& record_;
   std::span<const int32_t> trunk_;  // what path 0 holds
@@ -235,10 +229,8 @@ void Lane::run_generations(const GenerateChunk& chunk, const StopCriterion& stop
   const std::span<const int32_t> trunk = common_trunk(chunk);
   record.computed_tokens = hold_trunk(trunk, paths, longest);
   store_.share(static_cast<int64_t>(trunk.size()));
-  Generations(
-      chunk, stop, *transformer_, tp_, store_, [this](const model::Segment& segment) { return forward(segment); },
-      segment_rows_, trunk, record)
-      .run();
+  DecodeStep step(*transformer_, tp_, store_, {needs_logits(chunk.settings), replays_steps_, longest});
+  Generations(chunk, stop, store_, std::move(step), segment_rows_, trunk, record).run();
 }
 
 }  // namespace evalmpi::engine

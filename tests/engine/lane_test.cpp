@@ -313,6 +313,30 @@ TEST(Lane, a_shared_trunk_gives_way_to_other_chunks) {
   }
 }
 
+// On a CPU the recorded work is done again: what a recording needs is checked, that its buffers are filled anew.
+TEST(Lane, replayed_steps_give_the_same_generations) {
+  for (const char* name : {"llama", "neox", "demo"}) {
+    const auto places = load(name, 1);
+    const model::InferenceThread inference;
+    std::vector<GenerateRequest> requests = branching_prompts(places[0]->spec().vocab);
+    for (GenerateRequest& request : requests) request.max_new_tokens = 10 + 2 * request.max_new_tokens;
+    for (const GenerationSettings& settings :
+         {GenerationSettings{}, {.is_sampling = true, .temperature = 1.5f, .top_k = 40, .seed = 11}}) {
+      for (const int32_t slots : {1, 3, 16}) {
+        const Plan plan = plan_generations(requests, settings, slots, 1000);
+        Lane plain(places[0], comm::Communicator::self(), 64, {}),
+            replaying(places[0], comm::Communicator::self(), 64, {});
+        replaying.replay_steps(true);
+        for (const PlannedChunk& chunk : plan.chunks) {
+          EXPECT_EQ(without_timings(replaying.run(chunk.payload(), never())),
+                    without_timings(plain.run(chunk.payload(), never())))
+              << name << ", " << slots << " slots";
+        }
+      }
+    }
+  }
+}
+
 // A device without memory, as often as `times` says, in the middle of a generation.
 StopCriterion without_memory(int* times) {
   return [times](const GenerationSettings&, const GenerateRequest&) {

@@ -32,6 +32,9 @@ class Lane {
   // class. Not without: then such a chunk fails.
   void allow_split(Hash128 class_of_split_chunks) { split_class_ = class_of_split_chunks; }
 
+  // From now on steps of generation that repeat are recorded on the device and replayed (CUDA graphs).
+  void replay_steps(bool replays) { replays_steps_ = replays; }
+
   // Computes one chunk and returns its record (encoded ChunkRecord). The bits of a result depend on its request and the
   // numerics class, not on the chunk. COLLECTIVE over tp: every rank gets the same bytes and returns the same record.
   // A device without memory for the chunk is asked a second time, with everything that was held let go; with other
@@ -62,6 +65,7 @@ class Lane {
   int64_t segment_rows_;  // token_budget_, or less while a chunk is computed for which memory was short
   Hash128 numerics_class_;
   std::optional<Hash128> split_class_;
+  bool replays_steps_ = false;
   ops::KeyValueStore store_;
   int64_t paths_ = 1;
   int64_t positions_ = 0;            // for which every path has room
