@@ -127,10 +127,10 @@ ExitCode eval_command(const Invocation& invocation) {
   const std::optional<eval::JobOptions> options = read_options(invocation.arguments, kEvalHelp, &job_name);
   if (!options) return ExitCode::kComplete;
   eval::combinations(*options);
-  return in_watched_session(options->each.hang_timeout, [&](const WatchedSession& watched) {
-    return eval::run(
-        watched.session, *options,
-        {name_of_run(job_name, options->each), invocation.process_start, &watched.watchdog, &watched.roll_call});
+  return in_watched_session(options->each, [&](const WatchedSession& watched) {
+    return eval::run(watched.session, *options,
+                     {name_of_run(job_name, options->each), invocation.process_start, &watched.watchdog,
+                      &watched.roll_call, watched.devices});
   });
 }
 

@@ -71,9 +71,10 @@ ExitCode file_command(eval::FileJob job, const Invocation& invocation) {
   eval::resolve(options);
   eval::resolve_run(options.each);
   if (!options.dry_run) {
-    return in_watched_session(options.each.hang_timeout, [&](const WatchedSession& watched) {
-      return eval::run(watched.session, options,
-                       {eval::name_of(job), invocation.process_start, &watched.watchdog, &watched.roll_call});
+    return in_watched_session(options.each, [&](const WatchedSession& watched) {
+      return eval::run(
+          watched.session, options,
+          {eval::name_of(job), invocation.process_start, &watched.watchdog, &watched.roll_call, watched.devices});
     });
   }
   if (speaks) fmt::print("{}", eval::plan(options));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "evalmpi/base/log.h"
+#include "evalmpi/comm/bound_devices.h"
 #include "evalmpi/comm/launch.h"
 #include "evalmpi/comm/together.h"
 
@@ -29,13 +30,16 @@ ExitCode run_body(const WatchedSession& watched, const std::function<ExitCode(co
 
 }  // namespace
 
-ExitCode in_watched_session(std::optional<double> hang_timeout_seconds,
+ExitCode in_watched_session(const eval::EvalOptions& options,
                             const std::function<ExitCode(const WatchedSession&)>& body) {
   const comm::Launch launch = comm::recognise_launch(comm::process_environment());
-  job::Watchdog watchdog(watchdog_options(hang_timeout_seconds));
+  const device::Choice choice = eval::parse_device(options.device);
+  job::Watchdog watchdog(watchdog_options(options.hang_timeout));
   const auto heartbeat = watchdog.watch("main");
   watchdog.set_name(fmt::format("rank {}", launch.rank));
   watchdog.start();
+  heartbeat->enter("finding devices", job::Judged::kStrict);
+  const comm::BoundDevices bound = comm::bind_devices(choice, launch, options.devices_per_rank);
   heartbeat->enter("starting MPI with the other ranks", job::Judged::kStrict);
   comm::Session session = comm::Session::start(launch);
   watchdog.set_abort([&session] { session.abort(ExitCode::kStoppedEarly); });
@@ -44,7 +48,10 @@ ExitCode in_watched_session(std::optional<double> hang_timeout_seconds,
     watchdog.set_name(job::describe(session.rank(), homes[static_cast<size_t>(session.rank())]));
     job::RollCall roll_call(session.port(), watchdog, homes);
     heartbeat->enter("running", job::Judged::kNever);
-    const ExitCode code = run_body({session, watchdog, roll_call}, body);
+    const ExitCode code = run_body({session, watchdog, roll_call, {}}, [&](const WatchedSession& watched) {
+      comm::agree(session.world(), "bind the devices", bound.failure);
+      return body({watched.session, watched.watchdog, watched.roll_call, bound.devices});
+    });
     roll_call.finish();
     heartbeat->enter("ending MPI", job::Judged::kStrict);
     session.finish();

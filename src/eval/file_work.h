@@ -25,7 +25,9 @@ class FileWork final : public Work {
   void read(comm::Communicator& world) override;
   size_t parts() const override { return part_sizes_.size(); }
   std::string name(size_t part) const override;
-  void load(size_t) override {}
+  void load(size_t part) override {
+    if (part < groups_.size() && groups_[part].plan) groups_[part].plan->room = setup_.slot_room;
+  }
   int64_t documents(size_t part) const override { return part_sizes_[part]; }
   std::string first_prompt(size_t) const override { return {}; }
   TaskRequests encode(comm::Communicator& world, size_t part, const Hash128& model_id, int threads) override;

@@ -171,18 +171,27 @@ std::string after_last(const std::string& text, const std::string& mark) {
 // Keys and values of the slots of a lane: this much, or a part of the weights where that is more.
 constexpr int64_t kSlotBytes = int64_t{512} << 20;
 constexpr int64_t kPartOfWeights = 4;
+// A decode step reads all weights: on a device the more rows share them the better, until products take as long.
+constexpr int32_t kDeviceSlots = 256;
+
+int64_t position_bytes(const model::ModelSpec& spec, int64_t bytes_per_element) {
+  return std::max<int64_t>(1, spec.layers * spec.kv_heads * (spec.head_dim + spec.value_dim()) * bytes_per_element);
+}
 
 }  // namespace
 
-int64_t slot_positions(const model::ModelSpec& spec) {
-  const int64_t position_bytes = std::max<int64_t>(
-      1, spec.layers * spec.kv_heads * (spec.head_dim + spec.value_dim()) * static_cast<int64_t>(sizeof(float)));
+SlotRoom slot_room(const model::ModelSpec& spec) {
   const int64_t weights = model::count_parameters(model::make_tensor_table(spec)) * 2;
-  return std::max(kSlotBytes, weights / kPartOfWeights) / position_bytes;
+  return {.positions = std::max(kSlotBytes, weights / kPartOfWeights) / position_bytes(spec, sizeof(float))};
+}
+
+SlotRoom device_slot_room(const model::ModelSpec& spec, int64_t bytes, int64_t bytes_per_element) {
+  return {.most_slots = kDeviceSlots, .positions = bytes / position_bytes(spec, bytes_per_element)};
 }
 
 int32_t GenerationPlan::slots_for(int64_t longest_prompt) const {
-  return static_cast<int32_t>(std::clamp<int64_t>(slot_positions / (longest_prompt + max_new_tokens), 1, 1024));
+  return static_cast<int32_t>(
+      std::clamp<int64_t>(room.positions / (longest_prompt + max_new_tokens), 1, room.most_slots));
 }
 
 Hash128 GenerationPlan::digest(int32_t new_tokens) const {

@@ -14,14 +14,19 @@
 
 namespace evalmpi::eval {
 
+// For the generations that run side by side on a lane.
+struct SlotRoom {
+  int32_t most_slots = 16;
+  int64_t positions = 0;  // that they hold together at most, for the memory's sake; 0: one slot
+};
+
 struct GenerationPlan {
   engine::GenerationSettings settings;
   int32_t max_new_tokens = 256;
   std::vector<std::string> until;  // the task's stops, then the EOS text
   int32_t draws = 1;               // answers that may differ: the task's repeats when tokens are drawn, else one
   std::string think_end;  // ends a reasoning model's thinking: a text, or a token's id in digits; empty: nothing does
-  // Positions that a lane's slots hold together at most, for the memory's sake; 0: one slot.
-  int64_t slot_positions = 0;
+  SlotRoom room;
   // Of all that decides the text of a request with so many new tokens at most.
   Hash128 digest(int32_t new_tokens) const;
 
@@ -43,8 +48,10 @@ struct Drawing {
 GenerationPlan plan_generation(const Json& kwargs, const model::ModelSpec& spec, const text::Tokenizer& tokenizer,
                                const std::string& where, const Drawing& drawing = {});
 
-// GenerationPlan::slot_positions for this model.
-int64_t slot_positions(const model::ModelSpec& spec);
+// On a CPU.
+SlotRoom slot_room(const model::ModelSpec& spec);
+// On a device, with `bytes` of keys and values of `bytes_per_element` each.
+SlotRoom device_slot_room(const model::ModelSpec& spec, int64_t bytes, int64_t bytes_per_element);
 
 // Ends a generation when one of the stop strings in its chunk's settings (a JSON list, GenerationPlan::settings.stop)
 // has appeared in its text. The tokenizer outlives the criterion.

@@ -282,7 +282,7 @@ GenerationPlan plan_line(const LineSettings& s, const model::ModelSpec& spec, co
       fail(ExitCode::kBadInput, "stop_token_ids {}: the model's vocabulary has {} tokens", id, spec.vocab);
     plan.settings.eos_ids.push_back(id);
   }
-  plan.slot_positions = slot_positions(spec);
+  plan.room = slot_room(spec);
   plan.max_new_tokens = s.max_tokens.value_or(plan.max_new_tokens);
   return plan;
 }

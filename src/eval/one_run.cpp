@@ -6,6 +6,7 @@
 
 #include "evalmpi/base/log.h"
 #include "evalmpi/device/cpu.h"
+#include "evalmpi/ops/kernels.h"
 #include "results.h"
 
 namespace evalmpi::eval {
@@ -24,8 +25,9 @@ void Run::enter_phase(const char* phase, const std::string& what, job::Judged ju
 ExitCode Run::execute() {
   std::optional<std::jthread> watcher, status_keeper;
   try {
-    mesh_ = comm::make_mesh(
-        session_, {options_.tp, options_.pp, options_.dp, std::nullopt, options_.threads_per_lane, std::nullopt});
+    agree_on_devices();
+    mesh_ = comm::make_mesh(session_, computing_.layout(options_));
+    watch_devices();
     read_inputs();
     inputs_read_seconds_ = seconds_since(started_);
     choose_budget();
@@ -61,36 +63,60 @@ ExitCode Run::execute() {
   }
 }
 
+void Run::agree_on_devices() {
+  std::optional<std::string> note;
+  computing_.agree(session_, note);
+  if (is_root() && !options_.quiet && note) log::info("{}", *note);
+}
+
+void Run::watch_devices() {
+  std::vector<device::Device> devices;
+  for (const comm::LocalPlace& place : mesh_->places) {
+    const auto is_same = [&](const device::Device& known) { return known.identity == place.device.identity; };
+    if (std::none_of(devices.begin(), devices.end(), is_same)) devices.push_back(place.device);
+  }
+  sampler_.emplace(devices);
+}
+
 void Run::read_inputs() {
   enter_phase("reading the model's description and what to ask");
   work_.read(session_.world());
   const std::string note = adapter_note(work_.setup());
   if (is_root() && !options_.quiet && !note.empty()) log::info("{}", note);
-  class_name_ = numerics_class(mesh_->tp, mesh_->pp);
+  together("choose the arithmetic",
+           [&] { product_type_ = product_type(options_, work_.setup().spec, computing_.device().kind); });
+  const Arithmetic arithmetic{product_type_, options_.fast_kernels, options_.fast_reduce};
+  ops::use_fast_kernels(options_.fast_kernels);
+  classes_ = classes_of_replicas(session_, *mesh_, arithmetic);
+  class_name_ = classes_.front();
   class_hash_ = hash128(class_name_);
   progress_.end_line();
   if (is_root() && !options_.quiet) {
     log::info("{}", mesh_->description);
     for (const std::string& note : work_.setup().selection.notes) log::info("{}", note);
-    for (const std::string& changed : work_.setup().selection.changed_functions)
-      log::warning("{}; --strict-functions stops here", changed);
   }
 }
 
 // Before weights are read: rank 0 hears what every rank's host has, and says how many rows a segment has.
 void Run::choose_budget() {
   if (!shared_.at_start) shared_.at_start = {device::memory(), device::resident_bytes()};
-  RankSituation mine{session_.host_name(), shared_.at_start->memory, shared_.at_start->resident_bytes, {}, {}};
+  RankSituation mine{session_.host_name(), shared_.at_start->memory, shared_.at_start->resident_bytes, {}, {}, {}};
   for (const comm::LocalPlace& place : mesh_->places) {
     mine.tp_ranks.push_back(place.tp_rank);
     mine.lanes.push_back(static_cast<int>(place.lanes.size()));
   }
+  together("look at the devices", [&] {
+    if (!shared_.at_start->devices) shared_.at_start->devices = computing_.situations(mesh_->places, product_type_);
+    mine.devices = *shared_.at_start->devices;
+    for (DeviceSituation& device : mine.devices) device.product_type = product_type_;
+  });
   const std::vector<std::string> all = session_.world().gather(to_json(mine).dump(), 0);
   together("choose the token budget", [&] {
     if (!is_root()) return;
     for (const std::string& rank : all) ranks_.push_back(rank_situation_from_json(parse_json(rank, "rank")));
     budget_ = choose_token_budget(work_.setup().options.token_budget, work_.setup().spec, options_.tp, ranks_);
     if (budget_.warning) log::warning("{}", *budget_.warning);
+    if (computing_.is_on_devices()) work_.set_slot_room(room_on_devices(work_.setup().spec, options_.tp, ranks_));
     if (!options_.batch_size.empty() && !options_.quiet)
       log::info("{}", batch_size_note(options_.batch_size, budget_.rows));
   });
@@ -172,11 +198,37 @@ void Run::ensure_lanes() {
     }
   });
   if (options_.timings) log_loading();
+  probe_devices();
   if (is_root()) start_coordinator();
   lanes_running_ = true;
   if (is_root()) first_chunk_seconds_ = seconds_since(started_);
   replicas_->start(session_, shared_.stop, *work_.setup().tokenizer, log_.get(), context_.watchdog,
                    [this](std::exception_ptr failure) { fail_now(failure); });
+}
+
+// COLLECTIVE: with weights and the first parts' keys and values in place, how large a step may be.
+void Run::probe_devices() {
+  if (!computing_.is_on_devices()) return;
+  enter_phase("trying the largest step");
+  Json shared = {budget_.rows, demand_.generation_paths, demand_.positions};
+  shared = parse_json(session_.world().broadcast_bytes(is_root() ? shared.dump() : "", 0), "demand");
+  Demand demand;
+  demand.generation_paths = shared.at(1);
+  demand.positions = shared.at(2);
+  const int64_t asked = shared.at(0);
+  int64_t rows = 0;
+  together("try the largest step", [&] { rows = replicas_->probe(asked, demand); });
+  rows = session_.world().all_reduce(rows, comm::Reduce::kMin);
+  together("try the largest step", [&] {
+    if (rows == 0)
+      fail(ExitCode::kUnavailable, "out of memory: not even the smallest step fits{}", out_of_memory_note());
+  });
+  if (is_root() && rows < asked) {
+    log::warning("devices have no memory for steps of {} rows; they compute {} at a time", asked, rows);
+    budget_.why = fmt::format("{} were expected to fit, but did not", asked);
+  }
+  budget_.rows = rows;
+  replicas_->set_token_budget(rows);
 }
 
 namespace {

@@ -20,9 +20,11 @@
 
 #include "answers.h"
 #include "budget.h"
+#include "computing.h"
 #include "evalmpi/comm/mesh.h"
 #include "evalmpi/comm/together.h"
 #include "evalmpi/device/cpu.h"
+#include "evalmpi/device/sampler.h"
 #include "evalmpi/eval/run.h"
 #include "evalmpi/job/attempt.h"
 #include "evalmpi/job/coordinator.h"
@@ -68,6 +70,7 @@ struct SharedByRuns {
   struct AtStart {
     device::Memory memory;
     int64_t resident_bytes = 0;
+    std::optional<std::vector<DeviceSituation>> devices = {};  // of its places; the same for every run of a job
   };
   std::optional<AtStart> at_start;
   int runs_begun = 0;
@@ -89,6 +92,7 @@ class Run {
         context_(context),
         shared_(shared),
         started_(shared.runs_begun++ == 0 ? context.process_start : Clock::now()),
+        computing_(context.devices),
         verification_(options.verify.value_or(0)),
         progress_(options.quiet || session.rank() != 0),
         heartbeat_(job::heartbeat_of(context.watchdog, "main")) {}
@@ -106,11 +110,16 @@ class Run {
   // What the main thread does from now on, for the progress line (`what`, if it says more) and the watchdog.
   void enter_phase(const char* phase, const std::string& what = "", job::Judged judged = job::Judged::kHelped);
 
+  void agree_on_devices();
+  void watch_devices();
   void read_inputs();
   void choose_budget();
+  void probe_devices();
   void gather_peaks();
   std::string out_of_memory_note() const;
   void open_output();
+  const std::string& class_here() const;
+  ReplicaOptions replica_options() const;
   void read_earlier_logs();
   void plan_parts();
   void ensure_lanes();
@@ -138,6 +147,7 @@ class Run {
   const RunContext& context_;
   SharedByRuns& shared_;
   Clock::time_point started_;  // the first run counts from the process's start
+  Computing computing_;
   Verification verification_;  // rank 0
   Progress progress_;
   std::shared_ptr<job::Heartbeat> heartbeat_;  // of the main thread
@@ -146,8 +156,12 @@ class Run {
   std::vector<RankSituation> ranks_;  // rank 0
   Demand demand_;                     // rank 0
   TokenBudget budget_;
-  MemoryFacts memory_;  // rank 0
-  std::string class_name_;
+  MemoryFacts memory_;                      // rank 0
+  Json device_figures_ = Json::array();     // of all ranks' devices; rank 0
+  std::optional<device::Sampler> sampler_;  // of this rank's devices
+  model::DType product_type_ = model::DType::kFloat32;
+  std::vector<std::string> classes_;  // numerics classes, by replica
+  std::string class_name_;            // the first replica's; what others compute is "mixed"
   Hash128 class_hash_;
   Hash128 model_id_;
   Json identities_;  // digests of model and tokenizer

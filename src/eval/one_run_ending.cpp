@@ -173,7 +173,7 @@ void Run::fail_now(std::exception_ptr failure) {
   } catch (...) {
     cause = comm::current_failure();
   }
-  if (cause.code == ExitCode::kUnavailable && cause.message == "out of memory") {
+  if (cause.code == ExitCode::kUnavailable && cause.message.starts_with("out of memory")) {
     cause.message += out_of_memory_note();
   }
   progress_.end_line();

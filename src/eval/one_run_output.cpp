@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "device_figures.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/model/adapter.h"
 #include "evalmpi/model/weights.h"
@@ -52,43 +53,79 @@ void Run::open_output() {
     if (has_leader) {
       // Neither copied nor moved: the log is made in place.
       log_.reset(new store::LogWriter(job::open_log(identity_, session_.rank(),
-                                                    {{"numerics_class", class_name_},
-                                                     {"numerics_class_hash", class_hash_.hex()},
+                                                    {{"numerics_class", class_here()},
+                                                     {"numerics_class_hash", hash128(class_here()).hex()},
                                                      {"layout", mesh_->description}})));
     }
   });
   if (is_root()) job::remove_token_file(identity_);
-  replicas_ = std::make_unique<LocalReplicas>(*mesh_,
-                                              ReplicaOptions{work_.setup().model_folder, work_.setup().spec,
-                                                             budget_.rows, options_.threads_per_lane, class_hash_},
-                                              shared_.weights);
+  replicas_ = std::make_unique<LocalReplicas>(*mesh_, computing_, replica_options(), shared_.weights);
   // A resume may have nothing to compute; it reads the weights when a chunk is missing.
   if (identity_.number == 0) replicas_->begin_loading();
 }
 
+// Of the first replica that this rank leads.
+const std::string& Run::class_here() const {
+  for (const comm::LocalPlace& place : mesh_->places) {
+    if (place.tp_rank == 0) return classes_[static_cast<size_t>(place.dp_rank)];
+  }
+  return class_name_;
+}
+
+ReplicaOptions Run::replica_options() const {
+  const auto places = std::max<size_t>(1, mesh_->places.size());
+  return {.model_folder = work_.setup().model_folder,
+          .spec = work_.setup().spec,
+          .token_budget = budget_.rows,
+          .threads_per_lane = options_.threads_per_lane,
+          .classes = classes_,
+          .product_type = product_type_,
+          .device_loading_threads = device::usable_cores() / session_.local_size() / static_cast<int>(places),
+          .allow_split = options_.allow_split,
+          .replays_steps = options_.cuda_graphs};
+}
+
 void Run::read_earlier_logs() {
-  answers_.name_class(class_hash_, class_name_);
+  for (const std::string& name : classes_) {
+    for (const std::string& in_words : {name, class_of_split_chunks(name)}) {
+      answers_.name_class(hash128(in_words), in_words);
+    }
+  }
   together("read the logs of earlier attempts", [&] {
     if (!is_root() || !attempt_->is_resume()) return;
     attempt_->read_logs([&](const std::string& log_name, const Json& header, std::string_view payload,
                             const store::LogPosition& position) {
       const engine::ChunkRecord record = engine::decode_record(payload);
-      answers_.name_class(record.numerics_class, header.value("numerics_class", record.numerics_class.hex()));
+      answers_.name_class(record.numerics_class, class_in_words(header, record.numerics_class));
       answers_.add(log_name, position, record, class_hash_);
     });
   });
 }
 
-// COLLECTIVE: what each rank had in memory at most, beside what was predicted for it.
+// COLLECTIVE: what each rank and each of its devices had in memory at most, beside what was predicted for it.
 void Run::gather_peaks() {
-  const std::vector<std::string> peaks = session_.world().gather(Json(device::peak_resident_bytes()).dump(), 0);
+  Json figures = Json::array();
+  for (const device::DeviceFigures& of_device : sampler_->figures()) {
+    figures.push_back(to_json(of_device));
+    figures.back().update(
+        {{"rank", session_.rank()}, {"host", session_.host_name()}, {"driver", sampler_->driver_version()}});
+  }
+  const Json mine = {
+      {"host", device::peak_resident_bytes()}, {"devices", computing_.peak_bytes(mesh_->places)}, {"figures", figures}};
+  const std::vector<std::string> peaks = session_.world().gather(mine.dump(), 0);
   if (!is_root()) return;
   memory_.token_budget = budget_.rows;
   memory_.why_this_budget = budget_.why;
   for (size_t i = 0; i < peaks.size(); ++i) {
     memory_.predicted_bytes.push_back(
         rank_memory(work_.setup().spec, options_.tp, ranks_[i], i == 0, budget_.rows, demand_).total());
-    memory_.peak_bytes.push_back(parse_json(peaks[i], "peak"));
+    const Json peak = parse_json(peaks[i], "peak");
+    memory_.peak_bytes.push_back(peak.at("host"));
+    for (const Json& of_device : peak.at("devices")) memory_.device_peak_bytes.push_back(of_device);
+    for (const Json& of_device : peak.at("figures")) device_figures_.push_back(of_device);
+  }
+  for (const DeviceMemory& device : device_memory(work_.setup().spec, options_.tp, ranks_, budget_.rows, demand_)) {
+    memory_.device_predicted_bytes.push_back(device.predicted_bytes());
   }
 }
 
@@ -128,6 +165,7 @@ void Run::publish() {
   facts.timings = timings(facts.seconds);
   facts.bytes_read = replicas_->bytes_read();
   facts.memory = memory_;
+  facts.devices = device_figures_;
   facts.verified = verification_.counts();
   work_.publish(published_, facts);
 }

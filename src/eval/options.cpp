@@ -119,27 +119,29 @@ void check_batch_size(const std::string& text) {
        "--batch-size {}: expected a number from 1 up, auto or auto:N (none is needed: see --token-budget)", text);
 }
 
-void check_device(const std::string& device) {
-  if (device.empty() || device == "cpu") return;
-  if (device == "cuda" || device.starts_with("cuda:") || device == "mps") {
-    fail(ExitCode::kUnavailable, "--device {}: this build computes on CPUs only; leave the option out, or say cpu",
-         device);
-  }
-  fail(ExitCode::kUsage, "--device {}: expected cpu or cuda", device);
-}
-
 void check_dtype(const std::string& dtype) {
-  if (dtype == "auto" || dtype == "float32") return;
-  if (dtype == "bfloat16" || dtype == "float16") {
-    fail(ExitCode::kUsage,
-         "--dtype {}: a CPU computes in float32 only, so that all hosts agree (and {} arithmetic is hundreds of times "
-         "slower there); checkpoints in {} are kept as they are in memory. Leave the option out, or say float32",
-         dtype, dtype, dtype);
+  for (const char* known : {"auto", "float32", "bfloat16", "float16"}) {
+    if (dtype == known) return;
   }
   fail(ExitCode::kUsage, "--dtype {}: expected auto, float32, bfloat16 or float16", dtype);
 }
 
 }  // namespace
+
+device::Choice parse_device(const std::string& text) {
+  if (text.empty()) return device::Choice::kAuto;
+  if (text == "cuda:0") return device::Choice::kCuda;
+  if (text.starts_with("cuda:")) {
+    fail(ExitCode::kUsage,
+         "--device {}: say cuda, and choose devices with CUDA_VISIBLE_DEVICES; ranks of a host take them in turn",
+         text);
+  }
+  if (text == "mps") {
+    fail(ExitCode::kUnavailable,
+         "--device mps: evalmpi computes on CPUs and CUDA devices; leave the option out, or say cpu");
+  }
+  return device::parse_choice(text);
+}
 
 Json parse_key_values(const std::string& text, const std::string& option) {
   if (text.starts_with('{')) {
@@ -230,10 +232,25 @@ std::vector<Field> fields(EvalOptions& o) {
                  "or a file "
                  "that holds this. Tasks that are not named are evaluated whole.",
                  kNumbers),
-      text_field("device", "NAME", o.device,
-                 "cpu, or cuda where there is one. Default: what this build and machine have.", kLayout),
-      text_field("dtype", "TYPE", o.dtype,
-                 "Arithmetic: auto, float32, bfloat16 or float16. On a CPU auto is float32, the only one.", kNumbers),
+      text_field(
+          "device", "NAME", o.device,
+          "Where the model is computed: auto, cpu or cuda. auto: the NVIDIA GPUs where every rank sees one, else the "
+          "CPUs. Ranks of a host take its GPUs in turn; CUDA_VISIBLE_DEVICES chooses among them. Default auto.",
+          kLayout),
+      text_field(
+          "dtype", "TYPE", o.dtype,
+          "What matrices are multiplied in: auto, float32, bfloat16 or float16. On a CPU auto is float32, the only "
+          "one; on a GPU it is the checkpoint's. Sums, norms and log-probabilities are float32 in any case.",
+          kNumbers),
+      switch_field(
+          "fast-kernels", o.fast_kernels,
+          "On a GPU: kernels whose result for a token may depend on what is computed beside it. Faster, but scores "
+          "are then equal bit by bit only for the same chunks.",
+          kNumbers),
+      switch_field(
+          "fast-reduce", o.fast_reduce,
+          "With --tp on GPUs: NCCL's own sum, whose order it chooses, instead of the one in the order of ranks.",
+          kNumbers),
       integer_field("max-length", "N", o.max_length, 1,
                     "Cut prompts on the left to N tokens, continuation included. Default: the model's positions.",
                     kNumbers),
@@ -284,6 +301,21 @@ std::vector<Field> fields(EvalOptions& o) {
                     "Places that share one copy of the model; need not divide its heads. Default 1.", kLayout),
       integer_field("dp", "N", o.dp, 1, "Copies of the model. Default: as many as fit the ranks.", kLayout),
       integer_field("pp", "N", o.pp, 1, "Pipeline stages; only 1 is built yet.", kLayout),
+      integer_field("devices-per-rank", "N", o.devices_per_rank, 1,
+                    "GPUs that each rank drives, a place on each. Default 1, or more where there are too few ranks.",
+                    kLayout),
+      switch_field("share-devices", o.share_devices,
+                   "Let several ranks work on one GPU, which is refused otherwise: they share its memory and its time.",
+                   kLayout),
+      switch_field("host-staged", o.host_staged,
+                   "With --tp on GPUs: sums go through the host and MPI instead of NCCL. The bits are the same.",
+                   kLayout),
+      switch_field("cuda-graphs", o.cuda_graphs,
+                   "On a GPU: record a step of generation once and replay it. Default off.", kLayout),
+      switch_field("allow-split", o.allow_split,
+                   "Where a GPU has no memory for a step, after trying twice: compute it in smaller steps and mark the "
+                   "record, instead of ending (exit code 69).",
+                   kLayout),
       integer_field("threads-per-lane", "N", o.threads_per_lane, 1,
                     "CPU threads that work on one chunk. Default 1: each core has a chunk of its own.", kLayout),
       text_field("token-budget", "N", o.token_budget,
@@ -323,10 +355,6 @@ std::vector<Field> fields(EvalOptions& o) {
       switch_field("strict", o.strict,
                    "On a resume, compute again what was computed in another numerics class (another tp, say).",
                    kOutput),
-      switch_field("strict-functions", o.strict_functions,
-                   "Stop (exit code 65) where a Python function beside a task file is not the one of "
-                   "lm-evaluation-harness 0.4.13 that is computed in its place. Default: a warning.",
-                   kOutput),
       switch_field("timings", o.timings, "Print where the time went.", kOutput),
   };
   constexpr std::pair<const char*, char> kLetters[] = {
@@ -355,8 +383,8 @@ ResolvedOptions resolve_run(const EvalOptions& options) {
   }
   if (options.pp > 1)
     fail(ExitCode::kUsage, "--pp {}: pipeline parallelism is not built yet; use --tp and --dp", options.pp);
-  check_device(options.device);
   ResolvedOptions resolved;
+  resolved.device = parse_device(options.device);
   resolved.token_budget = parse_token_budget(options.token_budget);
   check_batch_size(options.batch_size);
   resolved.generation_kwargs = parse_key_values(options.gen_kwargs, "gen-kwargs");

@@ -7,11 +7,13 @@
 #include <unordered_set>
 
 #include "budget.h"
+#include "computing.h"
 #include "evalmpi/comm/communicator.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/eval/run.h"
 #include "evalmpi/model/shard_plan.h"
 #include "evalmpi/model/tensor_table.h"
+#include "evalmpi/ops/kernels.h"
 #include "file_work.h"
 #include "task_work.h"
 #include "time_spent.h"
@@ -37,17 +39,36 @@ std::string shard_lines(const Setup& setup, int tp) {
   return text;
 }
 
-// A rank for each place, all of them on this machine, which its lanes share.
-std::vector<RankSituation> one_rank_per_place(const EvalOptions& options) {
+// A rank for each place, all of them on this machine, which its lanes share; devices go round.
+std::vector<RankSituation> one_rank_per_place(const EvalOptions& options, const std::vector<device::Device>& devices,
+                                              model::DType product_type) {
+  const Computing computing(devices);
   const int places = options.dp.value_or(1) * options.tp;
-  const int lanes = std::max(1, device::usable_cores() / places / options.threads_per_lane);
-  const RankSituation rank{"this machine", device::memory(), device::resident_bytes(), {}, {}};
+  const bool has_devices = computing.is_on_devices();
+  const int lanes = has_devices ? 1 : std::max(1, device::usable_cores() / places / options.threads_per_lane);
+  const RankSituation rank{"this machine", device::memory(), device::resident_bytes(), {}, {}, {}};
   std::vector<RankSituation> ranks(static_cast<size_t>(places), rank);
   for (int place = 0; place < places; ++place) {
     ranks[place].tp_ranks = {place % options.tp};
     ranks[place].lanes = {lanes};
+    std::vector<comm::LocalPlace> one(1);
+    one.front().device = devices[static_cast<size_t>(place) % devices.size()];
+    ranks[place].devices = computing.situations(one, product_type);
   }
   return ranks;
+}
+
+std::string device_lines(const Setup& setup, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
+                         const Demand& demand) {
+  std::string text = fmt::format("\n{:<28} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>6}\n", "device", "weights",
+                                 "keys,values", "activations", "head", "libraries", "in use", "full");
+  for (const DeviceMemory& device : device_memory(setup.spec, tp, ranks, token_budget, demand)) {
+    text += fmt::format("{:<28} {:>10} {:>11} {:>11} {:>10} {:>10} {:>10} {:>4.0f} %\n", device.where,
+                        bytes_text(device.weights), bytes_text(device.lanes.key_values),
+                        bytes_text(device.lanes.activations), bytes_text(device.lanes.head),
+                        bytes_text(device.libraries), bytes_text(device.others_bytes), 100 * device.fill());
+  }
+  return text;
 }
 
 std::string memory_lines(const Setup& setup, int tp, const std::vector<RankSituation>& ranks, int64_t token_budget,
@@ -69,6 +90,19 @@ std::string memory_lines(const Setup& setup, int tp, const std::vector<RankSitua
                       100.0 * static_cast<double>(host.predicted_bytes) / static_cast<double>(host.memory.total_bytes),
                       bytes_text(host.memory.total_bytes), bytes_text(device::memory().available_bytes));
   return text;
+}
+
+// "device: the CPU, float32 (auto: no CUDA device: ...)"
+std::string device_line(const EvalOptions& options, const device::Device& device, model::DType product_type) {
+  const std::string type = model::name_of(product_type);
+  if (device.kind == device::Kind::kCuda) {
+    return fmt::format("device: {}, {} multiprocessors, compute capability {}.{}, {}; products in {}\n", device.name,
+                       device.multiprocessors, device.compute_capability / 10, device.compute_capability % 10,
+                       bytes_text(device.memory_bytes), type);
+  }
+  const bool was_chosen = parse_device(options.device) == device::Choice::kCpu;
+  return fmt::format("device: the CPU, in {}{}\n", type,
+                     was_chosen ? "" : fmt::format(" (no GPU: {})", device::no_cuda_reason()));
 }
 
 // What the tasks' table adds up to.
@@ -124,20 +158,29 @@ std::string plan_of_work(const EvalOptions& options, Work& work) {
   const Setup& setup = work.setup();
   const double setup_seconds = seconds_since(start);
   const int dp = options.dp.value_or(1);
-  std::string text =
-      fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
-                  dp * options.tp > 1 ? "s" : "", dp, options.pp, options.tp, numerics_class(options.tp, options.pp));
+  const std::vector<device::Device> devices = device::choose_devices(parse_device(options.device), {});
+  const Computing computing(devices);
+  const device::Device& device = computing.device();
+  const Arithmetic arithmetic{product_type(options, setup.spec, device.kind), options.fast_kernels,
+                              options.fast_reduce};
+  ops::use_fast_kernels(options.fast_kernels);
+  std::string text = fmt::format("mesh: {} place{} (dp {} x pp {} x tp {}), class \"{}\"\n", dp * options.tp,
+                                 dp * options.tp > 1 ? "s" : "", dp, options.pp, options.tp,
+                                 numerics_class(device, arithmetic, options.tp, options.pp));
+  text += device_line(options, device, arithmetic.product_type);
   text += shard_lines(setup, options.tp);
-  const std::vector<RankSituation> ranks = one_rank_per_place(options);
+  const std::vector<RankSituation> ranks = one_rank_per_place(options, devices, arithmetic.product_type);
   const int lanes = dp * ranks[0].lanes[0];
   const TokenBudget budget = choose_token_budget(setup.options.token_budget, setup.spec, options.tp, ranks);
   text += fmt::format("token budget: {} rows in one step ({}); {} lane{}\n", budget.rows, budget.why, lanes,
                       lanes > 1 ? "s" : "");
+  if (computing.is_on_devices()) work.set_slot_room(room_on_devices(setup.spec, options.tp, ranks));
   if (budget.warning) text += "warning: " + *budget.warning + "\n";
   if (!options.batch_size.empty()) text += batch_size_note(options.batch_size, budget.rows) + "\n";
   Totals totals;
   text += "\n" + part_lines(self, work, budget.rows, totals);
   text += memory_lines(setup, options.tp, ranks, budget.rows, totals.demand);
+  if (computing.is_on_devices()) text += device_lines(setup, options.tp, ranks, budget.rows, totals.demand);
   if (const auto warning = check_memory(setup.spec, options.tp, ranks, budget.rows, totals.demand))
     text += "warning: " + *warning + "\n";
   if (options.timings) {

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "budget.h"
+#include "device_figures.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/hash.h"
@@ -73,6 +74,9 @@ Json run_json(const Published& published, const RunFacts& facts) {
                      {"token_budget_reason", facts.memory.why_this_budget},
                      {"memory_predicted_bytes", facts.memory.predicted_bytes},
                      {"memory_peak_bytes", facts.memory.peak_bytes},
+                     {"device_memory_predicted_bytes", facts.memory.device_predicted_bytes},
+                     {"device_memory_peak_bytes", facts.memory.device_peak_bytes},
+                     {"devices", facts.devices},
                      {"identities", facts.identities},
                      {"options", to_json(fields(shown))}};
   json["git_hash"] = nullptr;
@@ -128,6 +132,9 @@ store::ResultsFile results_file(const Published& published, std::vector<TaskRepo
   file.run.emplace_back("token_budget_reason", facts.memory.why_this_budget);
   file.run.emplace_back("memory_predicted_bytes", most(facts.memory.predicted_bytes));
   file.run.emplace_back("memory_peak_bytes", most(facts.memory.peak_bytes));
+  file.run.emplace_back("device_memory_predicted_bytes", most(facts.memory.device_predicted_bytes));
+  file.run.emplace_back("device_memory_peak_bytes", most(facts.memory.device_peak_bytes));
+  file.run.emplace_back("devices", facts.devices.dump());
   file.run.emplace_back("time", published.time_id);
   for (size_t i = 0; i < reports.size(); ++i) {
     store::TaskResults& table = reports[i].table;
@@ -169,13 +176,19 @@ void print_summary(const Published& published, const Json& results, const RunFac
 
 void print_run_notes(const Published& published, const RunFacts& facts) {
   if (!published.records_of_other_classes.empty()) {
-    fmt::print("mixed: {} chunks are of an earlier attempt in another numerics class; --strict computes them again\n",
-               published.records_of_other_classes.size());
+    fmt::print(
+        "mixed: {} chunks are of another numerics class (an earlier attempt, other devices, or smaller steps for "
+        "lack of memory); --strict computes them again\n",
+        published.records_of_other_classes.size());
   }
   if (facts.options->timings) {
     fmt::print("timings: {:.3f} s to the first chunk, {:.3f} s in all\n", facts.first_chunk_seconds, facts.seconds);
     for (const auto& [name, seconds] : facts.timings.items()) {
       fmt::print("timings: {} {:.3f}\n", name, seconds.get<double>());
+    }
+    for (const Json& device : facts.devices) {
+      fmt::print("device of rank {} on {}: {}\n", device.at("rank").get<int>(), device.at("host").get<std::string>(),
+                 in_words(device));
     }
     for (size_t rank = 0; rank < facts.memory.peak_bytes.size(); ++rank) {
       fmt::print("memory: rank {}: predicted {}, peak {}\n", rank, bytes_text(facts.memory.predicted_bytes[rank]),

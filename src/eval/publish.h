@@ -39,7 +39,9 @@ struct MemoryFacts {
   int64_t token_budget = 0;
   std::string why_this_budget;
   std::vector<int64_t> predicted_bytes;
-  std::vector<int64_t> peak_bytes;  // measured, of the process's whole life
+  std::vector<int64_t> peak_bytes;              // measured, of the process's whole life
+  std::vector<int64_t> device_predicted_bytes;  // by device
+  std::vector<int64_t> device_peak_bytes;       // by place: what its process took of its device at most
 };
 
 // What /run and the results JSON tell about the run besides the numbers.
@@ -57,6 +59,7 @@ struct RunFacts {
   Json timings;                    // name_seconds -> seconds
   uint64_t bytes_read = 0;         // of weights, by rank 0
   MemoryFacts memory;
+  Json devices = Json::array();  // device_figures.h, with rank and host
   Verification::Counts verified;
   bool is_rebuilt = false;  // from the logs: only the files are asked for, nothing is printed
 };

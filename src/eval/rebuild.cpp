@@ -10,6 +10,7 @@
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/job/attempt.h"
 #include "evalmpi/text/jinja.h"
+#include "numerics.h"
 #include "publish.h"
 #include "results.h"
 #include "setup.h"
@@ -61,7 +62,7 @@ void read_answers(const job::Attempt& attempt, Logged& logged) {
   attempt.read_logs([&](const std::string& log_name, const Json& header, std::string_view payload,
                         const store::LogPosition& position) {
     const engine::ChunkRecord record = engine::decode_record(payload);
-    logged.answers.name_class(record.numerics_class, header.value("numerics_class", record.numerics_class.hex()));
+    logged.answers.name_class(record.numerics_class, class_in_words(header, record.numerics_class));
     logged.answers.add(log_name, position, record, logged.last_class);
   });
 }

@@ -8,6 +8,7 @@
 #include "evalmpi/base/bytes.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/device/cpu.h"
+#include "evalmpi/engine/probe.h"
 #include "evalmpi/job/worker.h"
 #include "evalmpi/model/memory.h"
 #include "evalmpi/model/transformer.h"
@@ -16,8 +17,8 @@
 
 namespace evalmpi::eval {
 
-LocalReplicas::LocalReplicas(comm::Mesh& mesh, ReplicaOptions options, HeldWeights& held)
-    : mesh_(mesh), options_(std::move(options)), held_(held) {
+LocalReplicas::LocalReplicas(comm::Mesh& mesh, const Computing& computing, ReplicaOptions options, HeldWeights& held)
+    : mesh_(mesh), computing_(computing), options_(std::move(options)), held_(held) {
   device::keep_freed_memory();
 }
 
@@ -37,8 +38,11 @@ void LocalReplicas::begin_loading() {
       try {
         const auto start = std::chrono::steady_clock::now();
         model::LoadOptions load;
-        // As many as budget.cpp counts with: the lanes that wait for these weights.
-        load.threads = std::clamp<int>(static_cast<int>(mesh_.places[i].lanes.size()), 1, model::kMaxLoadingThreads);
+        Computing::place(mesh_.places[i].device, options_.product_type, load);
+        // As many as budget.cpp counts with: the lanes that wait for these weights, or what keeps the bus busy.
+        load.threads = std::clamp<int>(
+            load.device.is_cpu() ? static_cast<int>(mesh_.places[i].lanes.size()) : options_.device_loading_threads, 1,
+            model::kMaxLoadingThreads);
         const HeldWeights::Loaded loaded =
             held_.load(i, options_.model_folder, options_.spec, plan, mesh_.places[i].tp_rank, load);
         transformers_[i] = std::make_shared<model::Transformer>(loaded.weights);
@@ -59,6 +63,33 @@ void LocalReplicas::finish_loading() {
     if (failure) std::rethrow_exception(failure);
   }
   ::malloc_trim(0);  // gives back what loading threads held
+}
+
+int64_t LocalReplicas::probe(int64_t rows, const Demand& demand) {
+  if (!computing_.is_on_devices()) return rows;
+  // Places on one device try at once, as they will compute.
+  std::vector<int64_t> rows_of_place(mesh_.places.size(), rows);
+  std::vector<std::exception_ptr> failures(mesh_.places.size());
+  {
+    std::vector<std::jthread> places;
+    for (size_t i = 0; i < mesh_.places.size(); ++i) {
+      places.emplace_back([&, i] {
+        try {
+          device::bind(mesh_.places[i].device);
+          const model::InferenceThread inference;
+          const engine::ProbeShape shape{.paths = 1 + demand.generation_paths, .positions = demand.positions};
+          rows_of_place[i] = engine::largest_step(
+              rows, next_device_step, [&](int64_t step) { engine::run_largest_shape(*transformers_[i], step, shape); });
+        } catch (...) {
+          failures[i] = std::current_exception();
+        }
+      });
+    }
+  }
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+  return rows_of_place.empty() ? rows : *std::min_element(rows_of_place.begin(), rows_of_place.end());
 }
 
 uint64_t LocalReplicas::bytes_read() const {
@@ -82,12 +113,16 @@ void LocalReplicas::start(comm::Session& session, const job::StopFlag& stop, con
   for (size_t i = 0; i < mesh_.places.size(); ++i) {
     comm::LocalPlace& place = mesh_.places[i];
     const auto trunks = std::make_shared<engine::SharedTrunks>();
+    const std::string& in_class = options_.classes[static_cast<size_t>(place.dp_rank)];
     for (size_t lane_index = 0; lane_index < place.lanes.size(); ++lane_index) {
       lanes_.push_back(std::make_unique<engine::Lane>(transformers_[i], std::move(place.lanes[lane_index]),
-                                                      options_.token_budget, options_.numerics_class, trunks));
+                                                      options_.token_budget, hash128(in_class), trunks));
+      lanes_.back()->replay_steps(options_.replays_steps);
+      if (options_.allow_split) lanes_.back()->allow_split(hash128(class_of_split_chunks(in_class)));
       threads_.emplace_back([this, &session, &place, &stop, &tokenizer, log, watchdog, on_failure,
                              lane_index = static_cast<int>(lane_index), lane = lanes_.back().get()] {
         try {
+          device::bind(place.device);
           const model::InferenceThread inference;
           run_lane(session, place, lane_index, *lane, stop, stop_strings(tokenizer), log, watchdog, on_failure);
           const std::lock_guard lock(ended_mutex_);

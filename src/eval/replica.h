@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "evalmpi/base/hash.h"
+#include "computing.h"
 #include "evalmpi/comm/mesh.h"
 #include "evalmpi/comm/session.h"
 #include "evalmpi/engine/lane.h"
@@ -34,13 +34,17 @@ struct ReplicaOptions {
   model::ModelSpec spec;
   int64_t token_budget = 0;
   int threads_per_lane = 1;
-  Hash128 numerics_class;
+  std::vector<std::string> classes;  // numerics classes, by dp rank
+  model::DType product_type = model::DType::kFloat32;
+  int device_loading_threads = 1;  // for each place on a device
+  bool allow_split = false;
+  bool replays_steps = false;
 };
 
 class LocalReplicas {
  public:
-  // held: where the weights come from; it outlives this.
-  LocalReplicas(comm::Mesh& mesh, ReplicaOptions options, HeldWeights& held);
+  // held: where the weights come from. It, the mesh and `computing` outlive this.
+  LocalReplicas(comm::Mesh& mesh, const Computing& computing, ReplicaOptions options, HeldWeights& held);
   LocalReplicas(const LocalReplicas&) = delete;
   LocalReplicas& operator=(const LocalReplicas&) = delete;
   ~LocalReplicas();
@@ -58,6 +62,13 @@ class LocalReplicas {
     double seconds = 0;
   };
   const std::vector<Loading>& loadings() const { return loadings_; }
+
+  // The most rows of a step, a step of the devices' ladder from `rows` down, for which every device of this rank has
+  // memory while it holds what `demand` asks for; `rows` on a CPU, 0 where there is none. After finish_loading(),
+  // before start(); not COLLECTIVE: every place tries alone.
+  int64_t probe(int64_t rows, const Demand& demand);
+  // Of a step, instead of ReplicaOptions::token_budget. Before start().
+  void set_token_budget(int64_t rows) { options_.token_budget = rows; }
 
   // Starts the lanes: leaders ask the coordinator for chunks, log and report records. `log` is this rank's (not null
   // where a leader lives). on_failure is called in a lane's thread and must end the job. Needs finish_loading().
@@ -79,6 +90,7 @@ class LocalReplicas {
                 job::Watchdog* watchdog, const std::function<void(std::exception_ptr)>& on_failure);
 
   comm::Mesh& mesh_;
+  const Computing& computing_;
   ReplicaOptions options_;
   HeldWeights& held_;
   std::vector<std::shared_ptr<const model::Transformer>> transformers_;  // one per place

@@ -5,7 +5,6 @@
 #include "chat.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/model/adapter.h"
-#include "evalmpi/ops/head.h"
 
 namespace evalmpi::eval {
 namespace {
@@ -23,6 +22,7 @@ Setup make_model_setup(const EvalOptions& options) {
   if (!options.adapter.empty()) {
     setup.spec = model::with_adapter(std::move(setup.spec), model::resolve_model_folder(options.adapter));
   }
+  setup.slot_room = slot_room(setup.spec);
   setup.tokenizer_folder =
       options.tokenizer.empty() ? setup.model_folder : model::resolve_model_folder(options.tokenizer);
   setup.tokenizer =
@@ -53,9 +53,6 @@ Setup make_setup(const EvalOptions& options) {
   roots.insert(roots.end(), options.include_paths.begin(), options.include_paths.end());
   setup.selection = task::TaskIndex::scan(roots).select(
       options.tasks, {options.num_fewshot, setup.options.generation_kwargs, options.predict_only});
-  if (options.strict_functions && !setup.selection.changed_functions.empty()) {
-    fail(ExitCode::kBadInput, "--strict-functions: {}", fmt::join(setup.selection.changed_functions, "\n"));
-  }
   for (const auto& [name, rows] : setup.options.samples) {
     const auto& tasks = setup.selection.tasks;
     if (std::none_of(tasks.begin(), tasks.end(), [&](const task::TaskConfig& config) { return config.name == name; })) {
@@ -90,7 +87,7 @@ LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
   if (config.output_type == task::OutputType::kGenerateUntil) {
     loaded.generation = plan_generation(config.generation_kwargs, setup.spec, *setup.tokenizer, "task " + config.name,
                                         {config.repeats, setup.options.sampling_seed});
-    loaded.generation->slot_positions = slot_positions(setup.spec);
+    loaded.generation->room = setup.slot_room;
     loaded.generation->think_end = setup.options.think_end_token;
   } else if (setup.options.chat.thinks) {
     fail(ExitCode::kUsage,
@@ -99,10 +96,6 @@ LoadedTask load_task(const Setup& setup, const task::TaskConfig& config) {
          config.name);
   }
   return loaded;
-}
-
-std::string numerics_class(int tp, int pp) {
-  return fmt::format("{} float32 tp{} pp{}", ops::cpu_kernel_class(), tp, pp);
 }
 
 }  // namespace evalmpi::eval

@@ -29,6 +29,7 @@ struct Setup {
   data::DataRoots data_roots;
   task::TaskOptions task_options;
   std::optional<text::ChatTemplate> chat_template;
+  SlotRoom slot_room;  // of a lane; a CPU's until Work::set_slot_room
 };
 
 // Reads config.json and the tokenizer: of the fields, those up to `encoder` but for the tasks'. No weights. FAILS: as
@@ -47,8 +48,5 @@ struct LoadedTask {
   std::optional<GenerationPlan> generation;  // of generate_until tasks
 };
 LoadedTask load_task(const Setup& setup, const task::TaskConfig& config);
-
-// How results are computed, in words: equal texts, equal bits.
-std::string numerics_class(int tp, int pp);
 
 }  // namespace evalmpi::eval

@@ -37,6 +37,8 @@ class Work {
   // No weights.
   virtual void read(comm::Communicator& world) = 0;
   const Setup& setup() const { return setup_; }
+  // Once it is known where the work is computed: before a part is loaded. Rank 0's counts.
+  void set_slot_room(const SlotRoom& room) { setup_.slot_room = room; }
   // Equal on all ranks.
   virtual size_t parts() const = 0;
   virtual std::string name(size_t part) const = 0;

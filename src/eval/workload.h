@@ -18,9 +18,6 @@
 
 namespace evalmpi::eval {
 
-// Generations that run side by side on a lane.
-inline constexpr int32_t kGenerationSlots = 16;
-
 // What some documents in a row ask, in the order of (document, index).
 struct Encoded {
   std::vector<int32_t> position;  // of the document

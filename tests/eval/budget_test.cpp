@@ -140,10 +140,92 @@ TEST(Memory, warns_before_it_is_full_and_refuses_what_cannot_be) {
   EXPECT_NE(message.find("1048576 tokens"), std::string::npos) << message;
 }
 
+std::vector<RankSituation> one_device(int64_t total_mib, int64_t free_mib) {
+  std::vector<RankSituation> ranks = one_rank(65536, 65536, 1);
+  ranks[0].devices = {{"GPU-1", "H200", total_mib * kMiB, free_mib * kMiB, model::DType::kBFloat16}};
+  return ranks;
+}
+
+TEST(DeviceBudget, auto_is_a_step_of_a_longer_ladder) {
+  const model::ModelSpec spec = small_llama();
+  EXPECT_EQ(choose_token_budget(std::nullopt, spec, 1, one_device(81920, 81000)).rows, 8192);
+  int64_t before = 8192, steps = 0;
+  for (int64_t free = 4000; free > 1100; free -= 10) {
+    const TokenBudget budget = choose_token_budget(std::nullopt, spec, 1, one_device(4000, free));
+    EXPECT_LE(budget.rows, before);
+    EXPECT_TRUE(budget.rows == before || budget.rows == next_device_step(before));
+    steps += budget.rows < before ? 1 : 0;
+    before = budget.rows;
+    const auto device = fullest_device(spec, 1, one_device(4000, free), budget.rows, {});
+    if (budget.rows > 64) {
+      EXPECT_LE(device->fill(), 0.85);
+    }
+    if (device->fill() > 0.89) break;
+  }
+  EXPECT_GE(steps, 3);
+  EXPECT_EQ(next_device_step(64), 0);
+}
+
+TEST(DeviceBudget, other_programs_memory_counts) {
+  const model::ModelSpec spec = small_llama();
+  const std::string message =
+      message_of(ExitCode::kUnavailable, [&] { choose_token_budget(std::nullopt, spec, 1, one_device(81920, 900)); });
+  EXPECT_NE(message.find("of 80.0 GiB (79.1 GiB are in use) on H200 on host"), std::string::npos) << message;
+  EXPECT_NE(message.find("nvidia-smi"), std::string::npos) << message;
+}
+
+TEST(DeviceBudget, is_full_at_ninety_percent_and_warns_at_eighty_five) {
+  const model::ModelSpec spec = small_llama();
+  Demand demand;
+  demand.has_scores = true;
+  demand.positions = 2048;
+  const auto at_fill = [&](double fill) {
+    const int64_t needed = fullest_device(spec, 1, one_device(4000, 4000), 1024, demand)->predicted_bytes();
+    std::vector<RankSituation> ranks = one_device(4000, 4000);
+    ranks[0].devices[0].total_bytes = ranks[0].devices[0].free_bytes =
+        static_cast<int64_t>(static_cast<double>(needed) / fill);
+    return ranks;
+  };
+  EXPECT_FALSE(check_memory(spec, 1, at_fill(0.84), 1024, demand).has_value());
+  EXPECT_TRUE(check_memory(spec, 1, at_fill(0.87), 1024, demand).has_value());
+  message_of(ExitCode::kUnavailable, [&] { check_memory(spec, 1, at_fill(0.91), 1024, demand); });
+  EXPECT_NE(memory_note(spec, 1, at_fill(0.87), 1024, demand).find("--allow-split"), std::string::npos);
+}
+
+TEST(DeviceBudget, places_on_one_device_add_up_and_the_host_holds_no_weights) {
+  const model::ModelSpec spec = small_llama();
+  std::vector<RankSituation> ranks = one_device(81920, 81920);
+  const int64_t alone = fullest_device(spec, 1, ranks, 1024, {})->predicted_bytes();
+  ranks.push_back(ranks[0]);
+  EXPECT_EQ(device_memory(spec, 1, ranks, 1024, {}).size(), 1u);
+  EXPECT_EQ(fullest_device(spec, 1, ranks, 1024, {})->predicted_bytes(), 2 * alone);
+  ranks[1].devices[0].identity = "GPU-2";
+  EXPECT_EQ(device_memory(spec, 1, ranks, 1024, {}).size(), 2u);
+  EXPECT_EQ(fullest_device(spec, 1, ranks, 1024, {})->predicted_bytes(), alone);
+  const RankMemory host = rank_memory(spec, 1, ranks[0], true, 1024, {});
+  EXPECT_EQ(host.weights, 0);
+  EXPECT_EQ(host.lanes.total(), 0);
+  EXPECT_GT(host.loading, 0);
+}
+
+TEST(DeviceBudget, slots_get_half_of_what_the_weights_leave) {
+  const model::ModelSpec spec = small_llama();
+  const std::vector<RankSituation> ranks = one_device(81920, 81920);
+  const int64_t bytes = device_slot_bytes(spec, 1, ranks[0].devices[0]);
+  EXPECT_GT(bytes, 81920 * kMiB * 2 / 5);
+  EXPECT_LT(bytes, 81920 * kMiB / 2);
+  EXPECT_EQ(device_slot_bytes(spec, 1, one_device(81920, 500)[0].devices[0]), 0);
+  EXPECT_EQ(device_slot_room(spec, bytes, 2).positions, bytes / (2 * 12 * 4 * 64 * 2));
+}
+
 TEST(Memory, travels_as_text) {
   const RankSituation rank{"h", {3, 2}, 1, {0, 1}, {4, 4}};
   const RankSituation read = rank_situation_from_json(to_json(rank));
   EXPECT_EQ(to_json(read), to_json(rank));
+  const RankSituation with_device = one_device(3, 2)[0];
+  const RankSituation read_device = rank_situation_from_json(to_json(with_device));
+  EXPECT_EQ(to_json(read_device), to_json(with_device));
+  EXPECT_EQ(read_device.devices[0].product_type, model::DType::kBFloat16);
 }
 
 }  // namespace

@@ -101,9 +101,10 @@ TEST(PlanGeneration, the_seed_and_the_settings_are_part_of_the_identity_where_to
 TEST(PlanGeneration, slots_are_bounded_by_the_longest_sequences) {
   GenerationPlan bounded;
   bounded.max_new_tokens = 64;
-  bounded.slot_positions = 10'000;
+  bounded.room = {.most_slots = 16, .positions = 10'000};
   EXPECT_EQ(bounded.slots_for(936), 10);
   EXPECT_EQ(bounded.slots_for(1'000'000), 1);
+  EXPECT_EQ(bounded.slots_for(16), 16);
 }
 
 TEST(GeneratedText, is_cut_at_each_stop_in_turn) {

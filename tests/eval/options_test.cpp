@@ -50,7 +50,8 @@ TEST(Options, what_cannot_be_is_refused_with_its_name) {
   const std::pair<std::function<void(EvalOptions&)>, const char*> cases[] = {
       {[](EvalOptions& o) { o.model = ""; }, "--model"},
       {[](EvalOptions& o) { o.tasks = {}; }, "--tasks"},
-      {[](EvalOptions& o) { o.dtype = "bfloat16"; }, "--dtype bfloat16"},
+      {[](EvalOptions& o) { o.device = "tpu"; }, "--device tpu"},
+      {[](EvalOptions& o) { o.device = "cuda:1"; }, "CUDA_VISIBLE_DEVICES"},
       {[](EvalOptions& o) { o.dtype = "int8"; }, "--dtype int8"},
       {[](EvalOptions& o) { o.limit = -1; }, "--limit"},
       {[](EvalOptions& o) { o.samples = "{'a': [1]}"; }, "--samples"},
@@ -99,11 +100,14 @@ TEST(Options, are_these) {
   std::string names;
   for (const Field& field : fields(options)) names += field.name + " ";
   EXPECT_EQ(names,
-            "model adapter tasks num-fewshot limit samples device dtype max-length seed gen-kwargs apply-chat-template "
+            "model adapter tasks num-fewshot limit samples device dtype fast-kernels fast-reduce "
+            "max-length seed gen-kwargs apply-chat-template "
             "chat-template-args enable-thinking think-end-token fewshot-as-multiturn system-instruction add-bos-token "
-            "prefix-token-id tokenizer data-root include-path bootstrap-iters tp dp pp threads-per-lane token-budget "
+            "prefix-token-id tokenizer data-root include-path bootstrap-iters tp dp pp devices-per-rank share-devices "
+            "host-staged cuda-graphs "
+            "allow-split threads-per-lane token-budget "
             "batch-size max-hours hang-timeout output "
-            "predict-only write-out show-config log-samples quiet verify strict strict-functions timings ");
+            "predict-only write-out show-config log-samples quiet verify strict timings ");
 }
 
 }  // namespace

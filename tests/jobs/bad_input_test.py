@@ -42,7 +42,7 @@ class BadInput(support.JobTest):
         self.evaluate_badly(2, ["--tp 0"], extra=["--tp", "0"])
         self.evaluate_badly(2, ["--tp x"], extra=["--tp", "x"])
         self.evaluate_badly(2, ["--pp 2", "not built yet"], extra=["--pp", "2"])
-        self.evaluate_badly(2, ["--dtype bfloat16"], extra=["--dtype", "bfloat16"])
+        self.evaluate_badly(2, ["--dtype bfloat16"], extra=["--device", "cpu", "--dtype", "bfloat16"])
         self.evaluate_badly(2, ["--limit"], extra=["--limit", "0"])
         self.evaluate_badly(2, ["--token-budget"], extra=["--token-budget", "none"])
 

@@ -15,7 +15,7 @@ import unittest
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EVALMPI = os.environ.get("EVALMPI", os.path.join(SOURCE, "build", "bin", "evalmpi"))
-MPI_RUN = os.path.join(SOURCE, "tests", "support", "mpi_run")
+MPI_RUN = os.environ.get("EVALMPI_MPI_RUN", os.path.join(SOURCE, "tests", "support", "mpi_run"))
 DEMO = ["--model", os.path.join(SOURCE, "configs/demo/model"), "--include-path", os.path.join(SOURCE, "configs/demo/tasks")]
 ALL_TASKS = "demo_reverse,demo_tavi,demo_sums"
 

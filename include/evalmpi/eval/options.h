@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "evalmpi/base/fields.h"
+#include "evalmpi/device/devices.h"
 
 namespace evalmpi::eval {
 
@@ -19,8 +20,10 @@ struct EvalOptions {
   std::optional<int> num_fewshot;
   std::optional<double> limit;
   std::string samples;
-  std::string device;
+  std::string device = "auto";
   std::string dtype = "auto";
+  bool fast_kernels = false;
+  bool fast_reduce = false;
   std::string seed = "0,1234,1234,1234";
   std::string gen_kwargs;
   std::string apply_chat_template;  // empty: none; true: the default one; else its name
@@ -40,6 +43,11 @@ struct EvalOptions {
   int tp = 1;
   std::optional<int> dp;
   int pp = 1;
+  std::optional<int> devices_per_rank;
+  bool share_devices = false;
+  bool host_staged = false;
+  bool cuda_graphs = false;
+  bool allow_split = false;
   int threads_per_lane = 1;
   std::optional<int> max_length;
   std::string token_budget = "auto";
@@ -55,7 +63,6 @@ struct EvalOptions {
   bool log_samples = true;
   bool quiet = false;
   bool strict = false;
-  bool strict_functions = false;
   std::optional<double> verify;  // fraction of the chunks
   bool timings = false;
 };
@@ -75,6 +82,7 @@ struct ChatOptions {
 
 // Values that follow from the options' texts.
 struct ResolvedOptions {
+  device::Choice device = device::Choice::kAuto;
   std::optional<int64_t> token_budget;                  // rows of a segment; absent: auto
   std::map<std::string, std::vector<int64_t>> samples;  // rows by task, of --samples
   std::optional<int64_t> fewshot_seed;
@@ -84,11 +92,15 @@ struct ResolvedOptions {
   std::string think_end_token;
 };
 
-// Checks what can be checked before any file is read. FAILS: kUsage naming the option, the value and the remedy.
+// Checks what can be checked before any file is read, and on any machine (devices: computing.h). FAILS: kUsage naming
+// the option, the value and the remedy.
 ResolvedOptions resolve(const EvalOptions& options);
 
 // The same of what any run on a model has: model, layout, output, generation settings; no tasks, no conversations.
 ResolvedOptions resolve_run(const EvalOptions& options);
+
+// --device. FAILS: kUsage; kUnavailable for a device of another kind.
+device::Choice parse_device(const std::string& text);
 
 // What the harness's comma lists of settings say: key=value,key=value with values as it reads them (true/false in any
 // case, numbers, Python literals, else text; commas inside brackets and quotes belong to a value), or one JSON object.

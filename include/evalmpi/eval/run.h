@@ -5,9 +5,11 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/comm/session.h"
+#include "evalmpi/device/devices.h"
 #include "evalmpi/eval/combinations.h"
 #include "evalmpi/eval/file_options.h"
 #include "evalmpi/job/roll_call.h"
@@ -20,6 +22,8 @@ struct RunContext {
   std::chrono::steady_clock::time_point process_start = std::chrono::steady_clock::now();
   job::Watchdog* watchdog = nullptr;   // watches the run's threads; it is told how to note an end
   job::RollCall* roll_call = nullptr;  // for status.json
+  // What the places of this rank may be on, the first bound to this thread (comm::bind_devices).
+  std::vector<device::Device> devices = {device::local_cpu()};
 };
 
 // Evaluates every combination and publishes: table on rank 0's stdout, files in the output folder (grammar:
