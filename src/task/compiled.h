@@ -11,7 +11,6 @@
 #include "evalmpi/task/metric.h"
 #include "evalmpi/task/task.h"
 #include "fields.h"
-#include "native_functions.h"
 #include "prompt.h"
 
 namespace evalmpi::task {
@@ -30,7 +29,6 @@ struct Task::Compiled {
   std::vector<FilterPipeline> filters;
   std::vector<ExactMatch> exact_match;                     // one, for generations
   ProcessResults process_results = nullptr;                // makes the metrics where the task has its own
-  DocumentRequests document_requests = nullptr;            // what is asked, where the output type does not say it
   void (*check_document)(const Json& document) = nullptr;  // a document without a score, said before a run
   bool multiple_input = false;                             // the choices are questions, the target is what is scored
   bool multiple_target = false;

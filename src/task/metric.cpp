@@ -133,7 +133,8 @@ ExactMatch::ExactMatch(const Json& kwargs, const std::string& where) {
                  : key == "ignore_numbers"     ? &ignore_numbers_
                                                : nullptr;
     if (flag == nullptr) fail(ExitCode::kBadInput, "{} is unknown", place);
-    *flag = py::truth(value);  // the harness takes any value
+    if (!value.is_boolean()) fail(ExitCode::kBadInput, "{} must be true or false", place);
+    *flag = value.get<bool>();
   }
 }
 

@@ -2,6 +2,7 @@
 
 EVALMPI_BUILD names the build folder (CTest sets it).
 """
+import importlib.machinery
 import importlib.util
 import os
 import subprocess
@@ -14,6 +15,7 @@ BENCH = os.path.join(SOURCE, "tools", "bench", "bench")
 DEMO = os.path.join(SOURCE, "configs", "demo", "model")
 sys.path.insert(0, os.path.dirname(BENCH))
 import flops  # noqa: E402
+import gpu  # noqa: E402
 import programs  # noqa: E402
 import report  # noqa: E402
 
@@ -26,7 +28,7 @@ def bench(*arguments, code=0):
 
 class Commands(unittest.TestCase):
     def test_each_explains_itself(self):
-        for command in ("models", "vs-lm-eval", "floor", "parts", "scale"):
+        for command in ("models", "vs-lm-eval", "floor", "parts", "scale", "gpu"):
             self.assertIn("usage: bench " + command, bench(command, "--help"))
 
     def test_the_comparison_asks_for_its_wheels(self):
@@ -44,6 +46,66 @@ class Commands(unittest.TestCase):
         for what in ("plan: needs --data-root", "trie and plan of 10000 x 300 tokens, memory", "weights", "head, 40 rows", "attention of a layer",
                      "log, a record"):
             self.assertIn(what, shown)
+
+    def test_gpu_says_where_there_is_none(self):
+        if os.path.exists("/dev/nvidia0"):
+            self.skipTest("there is one")
+        self.assertIn("no GPU here: not measured", bench("gpu", "--build", BUILD, code=69))
+
+    def test_gpu_measures_everything_on_a_cpu(self):
+        shown = bench("gpu", "--build", BUILD, "--device", "cpu", "--shape", "tiny", "--documents", "2", "--token-budget", "64", "--slots", "4",
+                      "--new-tokens", "24", "--seconds", "0.002", "--no-transformers")
+        for what in ("matrix product 64 x 64 x 96", "copy within memory", "scorer, MMLU's shape", "decoder, 4 sequences", "left out"):
+            self.assertIn(what, shown)
+
+    def test_gpu_table(self):
+        found = {"gemm": {"best": 8e14, "shapes": [{"m": 1, "n": 2, "k": 3, "flops_per_second": 8e14}]}, "bandwidth": {"bytes_per_second": 4e12},
+                 "scorer": {"flops_per_second": 6e14, "distinct_tokens_per_second": 3e4, "seconds": 2, "computed_tokens": 11, "distinct_tokens": 10,
+                            "documents": 100},
+                 "decoder": {"slots": 64, "bytes_per_second": 2e12, "tokens_per_second": 5e3, "bytes_per_step": 1.7e10}}
+        rows = {row[0]: row for row in gpu.rows_of(found, {"documents_per_second": 10.0}, "batch 8", "llama-8b")}
+        self.assertEqual(rows["scorer, MMLU's shape"][4], "75.0 %")
+        self.assertEqual(rows["scorer against transformers"][2:5], ["50.0 documents/s", "10.0 documents/s", "5.00"])
+        self.assertEqual(rows["decoder, 64 sequences"][4], "50.0 %")
+        rows = {row[0]: row for row in gpu.rows_of(found, None, "no wheels", "llama-8b")}
+        self.assertEqual(rows["scorer against transformers"][3:], ["not measured", "-", "4", "no wheels"])
+
+
+class GpuCheck(unittest.TestCase):
+    """tools/gpu_check reads what tests print; whether it works with a GPU is for a machine that has one."""
+
+    @classmethod
+    def setUpClass(cls):
+        loader = importlib.machinery.SourceFileLoader("gpu_check", os.path.join(SOURCE, "tools", "gpu_check"))
+        cls.tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
+        loader.exec_module(cls.tool)
+
+    def test_outcomes_of_gtest(self):
+        outcome = self.tool.outcome_of_gtest
+        self.assertEqual(outcome(0, "[  PASSED  ] 12 tests.\n"), ("passed", "12 passed"))
+        self.assertEqual(outcome(0, "[  PASSED  ] 0 tests.\n[  SKIPPED ] 3 tests, listed below:\n"), ("skipped", "0 passed, 3 skipped"))
+        self.assertEqual(outcome(1, "[  PASSED  ] 2 tests.\n[  FAILED  ] 1 test, listed below:\n[  FAILED  ] A.b\n"),
+                         ("FAILED", "2 passed, 1 failed; exit code 1; first A.b"))
+        self.assertEqual(outcome(None, ""), ("FAILED", "took too long; "))
+        self.assertEqual(outcome(-11, "")[0], "FAILED")
+
+    def test_outcomes_of_unittest(self):
+        text = ("test_a (__main__.Gpu.test_a) ... ok\ntest_b (__main__.Gpu) ... float32: largest difference 1e-5\nok\n"
+                "test_c (__main__.Gpu.test_c) ... FAIL\ntest_d (__main__.Gpu.test_d) ... skipped 'no torch'\ntest_e (__main__.Gpu) ... ERROR\n")
+        self.assertEqual(self.tool.outcomes_of_unittest(text), [("test_a", "passed"), ("test_b", "passed"), ("test_c", "FAILED"),
+                                                                ("test_d", "skipped"), ("test_e", "FAILED")])
+
+    def test_bars(self):
+        self.assertEqual([self.tool.meets(ratio, "70 %") for ratio in ("70.0 %", "69.9 %", "-")], ["passed", "FAILED", "skipped"])
+
+    def test_without_a_gpu_it_says_so(self):
+        if os.path.exists("/dev/nvidia0"):
+            self.skipTest("there is one")
+        done = subprocess.run([sys.executable, "-B", os.path.join(SOURCE, "tools", "gpu_check"), "--build", BUILD], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 69, done.stderr)
+        self.assertIn("no GPU here: nothing checked", done.stdout)
+        done = subprocess.run([sys.executable, "-B", os.path.join(SOURCE, "tools", "gpu_check"), "--build", "/nowhere"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 66)
 
 
 class Counts(unittest.TestCase):
