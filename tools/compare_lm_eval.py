@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--num-fewshot", type=int)
     parser.add_argument("--limit", type=float)
     parser.add_argument("--data-root", help="folder with datasets as DIR/<org>/<name>/, for both programs")
+    parser.add_argument("--metric-root", help="folder with scripts of the package evaluate as DIR/<name>/, for tasks that load one")
     parser.add_argument("--include-path")
     parser.add_argument("--gen-kwargs", default="")
     parser.add_argument("--apply-chat-template", action="store_true")
@@ -81,6 +82,11 @@ def load_harness(args):
     import datasets
     from lm_eval.models.huggingface import HFLM
 
+    if args.metric_root:
+        import evaluate
+
+        load_metric = evaluate.load
+        evaluate.load = lambda name, *rest, **named: load_metric(os.path.join(args.metric_root, name), *rest, **named)
     if args.data_root:
         load = datasets.load_dataset
 

@@ -67,6 +67,9 @@ ExitCode tasks_command(const Invocation& invocation) {
   }
   names.erase(names.begin());
   apply({}, command_line.values, fields);
+  if (action != "list" && command_line.values.contains("kind")) {
+    fail(ExitCode::kUsage, "tasks {}: --kind belongs to tasks list", action);
+  }
   if (!is_kind(options.kind)) fail(ExitCode::kUsage, "--kind {}: expected any, tasks, groups or tags", options.kind);
   if (action == "list") return list_tasks(names, options);
   if (action == "show") return show_tasks(names, options);

@@ -121,6 +121,7 @@ void print_one(const task::TaskSupport& task) {
   if (task.kind == task::EntryKind::kGroup && task.support != task::Support::kUnsupported) {
     what += fmt::format(" ({} of {} tasks)", task.n_ready, task.n_tasks);
   }
+  if (!task.changed.empty()) what += fmt::format("; not the harness's own: {}", fmt::join(task.changed, ", "));
   fmt::print("{:<40} {:<12} {}\n", task.name, kind_name(task.kind), what);
 }
 
@@ -136,6 +137,16 @@ void print_summary(const Json& report) {
     fmt::print("  {:>5} tasks  {}\n", functions[i]["tasks"].get<int64_t>(),
                functions[i]["function"].get<std::string>());
   }
+}
+
+void print_changed(const Json& report) {
+  const Json& changed = report["changed_functions"];
+  if (changed.empty()) return;
+  fmt::print("\n{} functions are not those of lm-evaluation-harness 0.4.13, which evalmpi computes in their place:\n",
+             changed.size());
+  for (size_t i = 0; i < changed.size() && i < kShownFunctions; ++i)
+    fmt::print("  {}\n", changed[i].get<std::string>());
+  if (changed.size() > kShownFunctions) fmt::print("  and {} more\n", changed.size() - kShownFunctions);
 }
 
 void print_reasons(const Json& report) {
@@ -197,6 +208,7 @@ ExitCode validate_tasks(const std::vector<std::string>& names, const TasksOption
   if (!options.report.empty()) write_file_atomically(options.report, report.dump(1) + "\n");
   if (has_folder) {
     print_summary(report);
+    print_changed(report);
     print_reasons(report);
   } else {
     for (const task::TaskSupport& task : tasks) print_one(task);

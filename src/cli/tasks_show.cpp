@@ -80,6 +80,7 @@ ExitCode show_tasks(const std::vector<std::string>& names, const TasksOptions& o
   roots.insert(roots.end(), options.include_paths.begin(), options.include_paths.end());
   const task::Selection selection = task::TaskIndex::scan(roots).select(names, {options.num_fewshot, Json::object()});
   for (const std::string& note : selection.notes) log::info("{}", note);
+  for (const std::string& changed : selection.changed_functions) log::warning("{}", changed);
   Json all = Json::array();
   for (const task::GroupConfig& group : selection.groups) all.push_back(describe_group(group));
   // Of many tasks the configurations would bury what the groups say.

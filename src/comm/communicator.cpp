@@ -1,14 +1,13 @@
 #include "evalmpi/comm/communicator.h"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "backend.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/steps.h"
+#include "host_staging.h"
+#include "nccl_group.h"
 
 namespace evalmpi::comm {
 namespace {
@@ -47,8 +46,14 @@ std::vector<Communicator> Communicator::threads(int size) {
 }
 
 Communicator::Communicator(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+Communicator::Communicator(std::unique_ptr<Backend> backend, std::unique_ptr<NcclGroup> devices)
+    : backend_(std::move(backend)), devices_(std::move(devices)) {}
 Communicator::Communicator(Communicator&&) noexcept = default;
-Communicator& Communicator::operator=(Communicator&&) noexcept = default;
+Communicator& Communicator::operator=(Communicator&& other) noexcept {
+  devices_ = std::move(other.devices_);  // first, since it uses the backend
+  backend_ = std::move(other.backend_);
+  return *this;
+}
 Communicator::~Communicator() = default;
 
 int Communicator::rank() const { return backend_->rank(); }
@@ -70,30 +75,36 @@ std::string Communicator::broadcast_bytes(std::string text, int root) {
 }
 
 at::Tensor Communicator::all_reduce_sum(const at::Tensor& x) {
-  EVALMPI_CHECK(x.defined() && x.device().is_cpu() && x.scalar_type() == at::kFloat);
+  EVALMPI_CHECK(x.defined() && x.scalar_type() == at::kFloat);
   count_step();
   if (size() == 1) {
     return x;
   }
-  const at::Tensor whole = x.detach().contiguous();
-  at::Tensor sum = at::empty_like(whole);
+  if (devices_ && !x.device().is_cpu()) {
+    return devices_->all_reduce_sum(x);
+  }
+  const at::Tensor whole = on_host(x);
+  at::Tensor sum = host_tensor(whole.sizes(), x);
   const size_t count = whole.numel();
   backend_->ordered_sum({whole.const_data_ptr<float>(), count}, {sum.mutable_data_ptr<float>(), count});
-  return sum;
+  return to_device_of(x, sum);
 }
 
 int64_t Communicator::all_reduce(int64_t value, Reduce how) { return all_reduce_number(*backend_, value, how); }
 double Communicator::all_reduce(double value, Reduce how) { return all_reduce_number(*backend_, value, how); }
 
 at::Tensor Communicator::all_gather(const at::Tensor& x) {
-  EVALMPI_CHECK(x.defined() && x.device().is_cpu());
-  const at::Tensor whole = x.detach().contiguous();
+  EVALMPI_CHECK(x.defined());
+  if (devices_ && !x.device().is_cpu() && size() > 1) {
+    return devices_->all_gather(x);
+  }
+  const at::Tensor whole = on_host(x);
   std::vector<int64_t> shape = whole.sizes().vec();
   shape.insert(shape.begin(), size());
-  at::Tensor all = at::empty(shape, whole.options());
+  at::Tensor all = host_tensor(shape, x);
   backend_->all_gather_equal({static_cast<const std::byte*>(whole.const_data_ptr()), whole.nbytes()},
                              {static_cast<std::byte*>(all.mutable_data_ptr()), all.nbytes()});
-  return all;
+  return to_device_of(x, all);
 }
 
 std::vector<std::string> Communicator::all_gather(std::string_view mine) { return backend_->all_gather(mine); }

@@ -169,6 +169,13 @@ int64_t idle_devices(const LayoutPlan& plan, const DevicesOfRanks& devices) {
   return idle;
 }
 
+// NCCL wants each member of a group on a device of its own.
+bool can_use_nccl(const LayoutRequest& request, const LayoutPlan& plan, std::span<const RankOffer> ranks) {
+  const bool all_have = std::all_of(ranks.begin(), ranks.end(), [](const RankOffer& rank) { return rank.has_nccl; });
+  return all_have && !request.host_staged && plan.tp > 1 && plan.places.front().device >= 0 &&
+         devices_used(plan, ranks) == static_cast<int64_t>(plan.places.size());
+}
+
 std::vector<int> lanes_of_replicas(const LayoutRequest& request, std::span<const RankOffer> ranks,
                                    const LayoutPlan& plan) {
   if (plan.places.front().device >= 0) {
@@ -223,9 +230,9 @@ std::string describe(const LayoutPlan& plan, std::span<const RankOffer> ranks) {
     text += fmt::format(", up to {} per rank", counted(most_in_rank, "place"));
   }
   if (const int64_t devices = devices_used(plan, ranks); devices > 0) {
-    text += fmt::format(
-        ", on {}",
-        counted(devices, devices < static_cast<int64_t>(plan.places.size()) ? "shared CUDA device" : "CUDA device"));
+    const bool are_shared = devices < static_cast<int64_t>(plan.places.size());
+    text += fmt::format(", on {}", counted(devices, are_shared ? "shared CUDA device" : "CUDA device"));
+    if (plan.tp > 1) text += plan.uses_nccl ? ", sums over NCCL" : ", sums through the host";
   }
   if (plan.idle_ranks > 0) {
     text += fmt::format("; {} idle", counted(plan.idle_ranks, "rank"));
@@ -277,6 +284,7 @@ LayoutPlan plan_layout(const LayoutRequest& request, std::span<const RankOffer> 
   plan.lanes_of_replica = lanes_of_replicas(request, ranks, plan);
   plan.idle_ranks = static_cast<int>(rank_count - static_cast<int64_t>(places_of_rank.size()));
   plan.tp_crosses_hosts = crosses_hosts(plan, ranks);
+  plan.uses_nccl = can_use_nccl(request, plan, ranks);
   plan.description = describe(plan, ranks);
   if (plan.idle_ranks > 0) {
     plan.warnings.push_back(fmt::format("{} of {} nothing to do: {} needs {}", plan.idle_ranks,

@@ -1,13 +1,15 @@
 #include "evalmpi/comm/mesh.h"
 
 #include <algorithm>
-#include <cstring>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "evalmpi/base/log.h"
 #include "evalmpi/comm/together.h"
 #include "evalmpi/device/cpu.h"
 #include "mpi_backend.h"
+#include "nccl_group.h"
 
 namespace evalmpi::comm {
 namespace {
@@ -17,19 +19,38 @@ std::vector<RankOffer> gather_offers(Session& session, std::span<const device::D
   for (const device::Device& device : devices) {
     if (device.kind == device::Kind::kCuda) identities.push_back(device.identity);
   }
-  const nlohmann::json mine = {session.host_index(), device::usable_cpus(), device::cgroup_quota_cores(),
-                               session.host_name(), identities};
+  const nlohmann::json mine = {
+      session.host_index(), device::usable_cpus(),    device::cgroup_quota_cores(), session.host_name(),
+      identities,           nccl_library() != nullptr};
   std::vector<RankOffer> offers;
   for (const std::string& text : session.world().all_gather(mine.dump())) {
     const nlohmann::json offer = nlohmann::json::parse(text);
-    offers.push_back({offer.at(0), offer.at(1), offer.at(2), offer.at(3), offer.at(4)});
+    offers.push_back({offer.at(0), offer.at(1), offer.at(2), offer.at(3), offer.at(4), offer.at(5)});
   }
   return offers;
 }
 
+// One member speaks for its group; the others give it the time, and speak when it is gone too.
+constexpr std::chrono::milliseconds kTurn{500};
+constexpr int kLastTurn = 6;
+
+std::unique_ptr<NcclGroup> link_devices(Session& session, const LayoutRequest& request, Backend& member) {
+  NcclGroup::Options options;
+  options.fast_reduce = request.fast_reduce;
+  options.world_rank = session.rank();
+  options.host = session.host_name();
+  options.on_failure = [](const std::string& why, int turn) {
+    std::this_thread::sleep_for(kTurn * std::min(turn, kLastTurn));
+    log::error("{}", why);
+    end_job(ExitCode::kStoppedEarly);  // what is finished is kept, and a restart is the cure
+  };
+  return std::make_unique<NcclGroup>(nccl_library(), member, std::move(options));
+}
+
 // The places of one tp group that belong to this rank get a communicator for one more lane. Called by the group's ranks
 // only, for all groups in the same order.
-void add_lane(Session& session, std::span<const LayoutPlan::Place> group, std::span<LocalPlace*> mine, int lane) {
+void add_lane(Session& session, const LayoutRequest& request, const LayoutPlan& plan,
+              std::span<const LayoutPlan::Place> group, std::span<LocalPlace*> mine, int lane) {
   std::vector<int> ranks, rank_of_member;  // ranks in the order of their first place
   for (const LayoutPlan::Place& place : group) {
     const auto found = std::find(ranks.begin(), ranks.end(), place.rank);
@@ -50,7 +71,11 @@ void add_lane(Session& session, std::span<const LayoutPlan::Place> group, std::s
     }
   }
   for (size_t i = 0; i < mine.size(); ++i) {
-    mine[i]->lanes.emplace_back(std::move(members[i]));
+    std::unique_ptr<NcclGroup> devices;
+    if (plan.uses_nccl) {
+      devices = link_devices(session, request, *members[i]);
+    }
+    mine[i]->lanes.emplace_back(std::move(members[i]), std::move(devices));
   }
 }
 
@@ -79,7 +104,7 @@ void add_places(Session& session, const LayoutRequest& request, const LayoutPlan
     }
     if (!mine.empty()) {
       for (int lane = 0; lane < plan.lanes_of_replica[replica]; ++lane) {
-        add_lane(session, group, mine, lane);
+        add_lane(session, request, plan, group, mine, lane);
       }
     }
   }

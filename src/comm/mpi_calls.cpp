@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 
@@ -25,6 +26,13 @@ void check_mpi(int code, const char* call) {
 bool mpi_is_running() noexcept {
   int started = 0, ended = 0;
   return MPI_Initialized(&started) == MPI_SUCCESS && MPI_Finalized(&ended) == MPI_SUCCESS && started && !ended;
+}
+
+void end_job(ExitCode code) noexcept {
+  if (mpi_is_running()) {
+    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
+  }
+  std::_Exit(static_cast<int>(code));
 }
 
 MpiGroup::MpiGroup(MPI_Comm comm) : comm_(comm) {

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "evalmpi/base/error.h"
+
 namespace evalmpi::comm {
 
 // Bytes that one MPI call carries at most, so that counts and displacements fit an int. Tests use a few bytes.
@@ -22,6 +24,9 @@ void check_mpi(int code, const char* call);
 
 // True between MPI_Init and MPI_Finalize.
 bool mpi_is_running() noexcept;
+
+// Ends all ranks of the job, or this process where there is no MPI. Any thread.
+[[noreturn]] void end_job(ExitCode code) noexcept;
 
 // Owns a communicator, which reports errors instead of ending the job. Not freed while an exception unwinds or
 // after MPI's end, so that a failing rank never waits in a destructor.

@@ -125,11 +125,6 @@ void Session::finish() {
   check_mpi(MPI_Finalize(), "MPI_Finalize");
 }
 
-void Session::abort(ExitCode code) noexcept {
-  if (state_->has_mpi && mpi_is_running()) {
-    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
-  }
-  std::_Exit(static_cast<int>(code));
-}
+void Session::abort(ExitCode code) noexcept { end_job(code); }
 
 }  // namespace evalmpi::comm

@@ -158,15 +158,14 @@ void Demand::add(const TaskRequests& requests, int64_t document_bytes, const std
   positions = std::max(positions, longest + generated);
   for (const engine::PlannedChunk& chunk : planned.plan.chunks)
     largest_chunk = std::max(largest_chunk, chunk.cost_tokens);
-  if (!generation) {
-    has_scores = true;
-    return;
-  }
+  const auto generations = std::count(requests.targets.begin(), requests.targets.end(), 0);
+  has_scores = has_scores || generations < static_cast<int64_t>(requests.size());
+  if (generations == 0) return;
   // The largest chunk has an eighth of the prompts, or as many as there are slots where that is more
   // (engine::plan_generations).
-  const auto prompts = static_cast<int64_t>(requests.size());
-  const int64_t in_a_chunk = std::max(prompts / 8, std::min<int64_t>(generation->room.most_slots, prompts));
-  const int64_t slots = generation->slots_for(longest);
+  const GenerationPlan& plan = generation.value();
+  const int64_t in_a_chunk = std::max<int64_t>(generations / 8, std::min<int64_t>(plan.room.most_slots, generations));
+  const int64_t slots = plan.slots_for(longest);
   generation_paths = std::max(generation_paths, std::min(slots, in_a_chunk));
 }
 

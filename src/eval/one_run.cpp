@@ -94,6 +94,8 @@ void Run::read_inputs() {
   if (is_root() && !options_.quiet) {
     log::info("{}", mesh_->description);
     for (const std::string& note : work_.setup().selection.notes) log::info("{}", note);
+    for (const std::string& changed : work_.setup().selection.changed_functions)
+      log::warning("{}; --strict-functions stops here", changed);
   }
 }
 

@@ -355,6 +355,10 @@ std::vector<Field> fields(EvalOptions& o) {
       switch_field("strict", o.strict,
                    "On a resume, compute again what was computed in another numerics class (another tp, say).",
                    kOutput),
+      switch_field("strict-functions", o.strict_functions,
+                   "Stop (exit code 65) where a Python function beside a task file is not the one of "
+                   "lm-evaluation-harness 0.4.13 that is computed in its place. Default: a warning.",
+                   kOutput),
       switch_field("timings", o.timings, "Print where the time went.", kOutput),
   };
   constexpr std::pair<const char*, char> kLetters[] = {

@@ -63,7 +63,8 @@ class Reporter {
         continue;
       }
       EVALMPI_CHECK(requests_.position[request] == position && requests_.index[request] == instance.index);
-      const Json second = generation_ ? task_.generation_kwargs() : Json(instance.continuation);
+      const bool is_generation = instance.kind == task::RequestKind::kGenerateUntil;
+      const Json second = is_generation ? task_.generation_kwargs() : Json(instance.continuation);
       exchange.add({{"arg_0", *instance.context}, {"arg_1", second}}, add_answers(request, position));
       ++request;
     }

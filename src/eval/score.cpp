@@ -7,6 +7,7 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "evalmpi/base/log.h"
 #include "evalmpi/data/readers.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/task/task.h"
@@ -72,16 +73,15 @@ double to_number(const std::string& text, const std::string& where) {
 
 // A response as it was before it was logged as text.
 Json to_response(const Json& logged, task::OutputType type, const std::string& where) {
-  if (type == task::OutputType::kGenerateUntil) {
-    if (logged.is_string()) return logged;
-    fail(ExitCode::kBadInput, "{}: a generated answer must be a text", where);
-  }
+  // A task that generates may have scored texts as well.
+  if (type == task::OutputType::kGenerateUntil && logged.is_string()) return logged;
   if (type == task::OutputType::kLoglikelihoodRolling) {
     const Json& value = logged.is_array() && !logged.empty() ? logged.front() : logged;
     return value.is_number() ? value : Json(to_number(python::str(value), where));
   }
   if (!logged.is_array() || logged.size() != 2)
-    fail(ExitCode::kBadInput, "{}: an answer must be [log-likelihood, is greedy]", where);
+    fail(ExitCode::kBadInput, "{}: an answer must be {}[log-likelihood, is greedy]", where,
+         type == task::OutputType::kGenerateUntil ? "a text or " : "");
   return task::loglikelihood_response(to_number(python::str(logged[0]), where), python::str(logged[1]) == "True");
 }
 
@@ -214,6 +214,7 @@ std::string score(const ScoreOptions& options) {
     for (const auto& [task, file] : files) names.push_back(task);
   }
   task::Selection selection = task::TaskIndex::scan(roots).select(names);
+  for (const std::string& changed : selection.changed_functions) log::warning("{}", changed);
   Rescored all;
   all.tasks.reserve(selection.tasks.size());
   Json old_results;

@@ -53,6 +53,9 @@ Setup make_setup(const EvalOptions& options) {
   roots.insert(roots.end(), options.include_paths.begin(), options.include_paths.end());
   setup.selection = task::TaskIndex::scan(roots).select(
       options.tasks, {options.num_fewshot, setup.options.generation_kwargs, options.predict_only});
+  if (options.strict_functions && !setup.selection.changed_functions.empty()) {
+    fail(ExitCode::kBadInput, "--strict-functions: {}", fmt::join(setup.selection.changed_functions, "\n"));
+  }
   for (const auto& [name, rows] : setup.options.samples) {
     const auto& tasks = setup.selection.tasks;
     if (std::none_of(tasks.begin(), tasks.end(), [&](const task::TaskConfig& config) { return config.name == name; })) {

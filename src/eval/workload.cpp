@@ -145,22 +145,28 @@ Hash128 request_key(const Hash128& model_id, const Hash128& settings, std::span<
   return hasher.add_raw(std::as_bytes(tokens)).finish();
 }
 
+// Those of the chosen answers that are scores.
 engine::ScoreTable scores_of(const TaskRequests& requests, std::span<const size_t> chosen) {
   engine::ScoreTable table{requests.tokens, {}};
   table.rows.reserve(chosen.size());
-  for (const size_t i : chosen) {
+  for (const size_t answer : chosen) {
+    const size_t i = answer / static_cast<size_t>(requests.repeats);
+    if (requests.targets[i] == 0) continue;
     const int64_t begin = requests.token_begin[i];
-    table.rows.push_back(
-        {requests.keys[i], begin, static_cast<int32_t>(requests.token_begin[i + 1] - begin), requests.targets[i]});
+    table.rows.push_back({requests.answer_key(answer), begin, static_cast<int32_t>(requests.token_begin[i + 1] - begin),
+                          requests.targets[i]});
   }
   return table;
 }
+
+// Those that are generations.
 
 std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests, std::span<const size_t> chosen) {
   std::vector<engine::GenerateRequest> prompts;
   for (const size_t answer : chosen) {
     const auto begin = requests.tokens->begin();
     const size_t i = answer / static_cast<size_t>(requests.repeats);
+    if (requests.targets[i] > 0) continue;
     prompts.push_back({requests.answer_key(answer),
                        {begin + requests.token_begin[i], begin + requests.token_begin[i + 1]},
                        requests.max_new_tokens[i]});
@@ -170,9 +176,35 @@ std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests
 
 int64_t longest_prompt(const TaskRequests& requests) {
   int64_t longest = 0;
-  for (size_t i = 0; i < requests.size(); ++i)
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (requests.targets[i] > 0) continue;
     longest = std::max(longest, requests.token_begin[i + 1] - requests.token_begin[i]);
+  }
   return longest;
+}
+
+// Chunks of generations before those of scores.
+engine::Plan plan_answers(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
+                          int64_t token_budget, std::span<const size_t> chosen) {
+  engine::Plan plan;
+  if (generation) {
+    const int32_t slots = generation->slots_for(longest_prompt(requests));
+    plan = engine::plan_generations(generations_of(requests, chosen), generation->settings, slots, token_budget);
+  }
+  engine::ScoreTable scores = scores_of(requests, chosen);
+  if (scores.rows.empty()) return plan;
+  engine::Plan of_scores = engine::plan_scores(std::move(scores), token_budget);
+  std::move(of_scores.chunks.begin(), of_scores.chunks.end(), std::back_inserter(plan.chunks));
+  plan.naive_tokens += of_scores.naive_tokens;
+  plan.distinct_tokens += of_scores.distinct_tokens;
+  plan.planned_tokens += of_scores.planned_tokens;
+  return plan;
+}
+
+int64_t count_distinct(const TaskRequests& requests, const std::optional<GenerationPlan>& generation,
+                       int64_t token_budget, std::span<const size_t> chosen) {
+  if (generation) return plan_answers(requests, generation, token_budget, chosen).distinct_tokens;
+  return engine::count_distinct_tokens(scores_of(requests, chosen));
 }
 
 }  // namespace
@@ -261,19 +293,10 @@ PlannedTask plan_task(const TaskRequests& requests, const std::optional<Generati
     missing.push_back(answer);
     planned.missing.push_back(key);
   }
-  const bool all_missing = missing.size() == distinct.size();
-  if (generation) {
-    const int32_t slots = generation->slots_for(longest_prompt(requests));
-    const auto plan = [&](std::span<const size_t> chosen) {
-      return engine::plan_generations(generations_of(requests, chosen), generation->settings, slots, token_budget);
-    };
-    planned.plan = plan(missing);
-    planned.distinct_tokens = all_missing ? planned.plan.distinct_tokens : plan(distinct).distinct_tokens;
-  } else {
-    planned.plan = engine::plan_scores(scores_of(requests, missing), token_budget);
-    planned.distinct_tokens =
-        all_missing ? planned.plan.distinct_tokens : engine::count_distinct_tokens(scores_of(requests, distinct));
-  }
+  planned.plan = plan_answers(requests, generation, token_budget, missing);
+  planned.distinct_tokens = missing.size() == distinct.size()
+                                ? planned.plan.distinct_tokens
+                                : count_distinct(requests, generation, token_budget, distinct);
   return planned;
 }
 

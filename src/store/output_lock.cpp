@@ -16,6 +16,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
 #include "evalmpi/base/log.h"
+#include "evalmpi/base/process.h"
 
 namespace evalmpi::store {
 namespace fs = std::filesystem;
@@ -35,26 +36,6 @@ std::string host_name() {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
   return name.data();
-}
-
-std::string pid_namespace() {
-  std::error_code error;
-  return fs::read_symlink("/proc/self/ns/pid", error).string();
-}
-
-// Clock ticks from boot to the process's start: with the pid it names a process for ever. Empty if there is none, or
-// only a dead one that its parent has not collected. In the line of proc(5) the name in brackets may hold spaces, so
-// fields are counted from its end: the state is field 3, the start field 22.
-std::string process_start(int64_t pid) {
-  const std::string line = first_line(fmt::format("/proc/{}/stat", pid));
-  const size_t name_end = line.rfind(')');
-  if (name_end == std::string::npos) return "";
-  std::istringstream fields(line.substr(name_end + 1));
-  std::string state;
-  std::string start;
-  fields >> state;
-  for (int field = 4; field <= 22; ++field) fields >> start;
-  return fields && state != "Z" && state != "X" ? start : "";
 }
 
 std::string text_of(const Json& holder, const char* name) {

@@ -11,6 +11,7 @@
 #include "evalmpi/task/metric.h"
 #include "evalmpi/task/task.h"
 #include "fields.h"
+#include "native_functions.h"
 #include "prompt.h"
 
 namespace evalmpi::task {
@@ -29,6 +30,7 @@ struct Task::Compiled {
   std::vector<FilterPipeline> filters;
   std::vector<ExactMatch> exact_match;                     // one, for generations
   ProcessResults process_results = nullptr;                // makes the metrics where the task has its own
+  DocumentRequests document_requests = nullptr;            // what is asked, where the output type does not say it
   void (*check_document)(const Json& document) = nullptr;  // a document without a score, said before a run
   bool multiple_input = false;                             // the choices are questions, the target is what is scored
   bool multiple_target = false;

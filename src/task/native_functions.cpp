@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "evalmpi/base/error.h"
+#include "evalmpi/task/task_index.h"
+#include "native/columns.h"
 #include "native/filter_classes.h"
 
 namespace evalmpi::task {
@@ -16,32 +18,39 @@ struct KeyRole {
 };
 
 constexpr KeyRole kRoles[] = {
-    {"process_docs", FunctionRole::kProcessDocs},       {"doc_to_text", FunctionRole::kDocumentField},
-    {"doc_to_target", FunctionRole::kDocumentField},    {"doc_to_choice", FunctionRole::kDocumentField},
-    {"gen_prefix", FunctionRole::kDocumentField},       {"samples", FunctionRole::kSamples},
-    {"process_results", FunctionRole::kProcessResults}, {"aggregation", FunctionRole::kAggregation},
+    {"process_docs", FunctionRole::kProcessDocs},
+    {"doc_to_text", FunctionRole::kDocumentField},
+    {"doc_to_target", FunctionRole::kDocumentField},
+    {"doc_to_choice", FunctionRole::kDocumentField},
+    {"gen_prefix", FunctionRole::kDocumentField},
+    {"samples", FunctionRole::kSamples},
+    {"process_results", FunctionRole::kProcessResults},
+    {"aggregation", FunctionRole::kAggregation},
+    {"construct_requests", FunctionRole::kDocumentRequests},
 };
 
 // Keys whose value no score depends on.
 bool is_ignored(std::string_view key) { return key == "doc_to_decontamination_query" || key == "metadata"; }
 
-void collect_missing(const Json& value, std::string_view key, std::vector<MissingFunction>& missing, int depth) {
+// `key` outlives the result: it is a key of the mapping.
+void collect(const Json& value, std::string_view key, std::vector<NamedFunction>& functions, int depth) {
   if (is_function(value)) {
-    if (key == "function" ? native::find_filter_class(function_path(value)) != nullptr
-                          : find_native(value, role_of_key(key)).has_value()) {
-      return;
+    functions.push_back({key, &value});
+  } else if (value.is_object() && depth <= 8) {
+    for (auto item = value.begin(); item != value.end(); ++item) {
+      if (depth > 0 || !is_ignored(item.key())) collect(*item, item.key(), functions, depth + 1);
     }
-    std::string identity = function_identity(value);
-    const bool is_new = std::none_of(missing.begin(), missing.end(),
-                                     [&](const MissingFunction& other) { return other.identity == identity; });
-    if (is_new) missing.push_back({std::string(key), std::move(identity)});
-    return;
+  } else if (value.is_array() && depth <= 8) {
+    for (const Json& item : value) collect(item, key, functions, depth + 1);
   }
-  if (depth > 8 || !value.is_structured()) return;
-  for (const auto& [inner, item] : value.items()) {
-    if (value.is_object() && depth == 0 && is_ignored(inner)) continue;
-    collect_missing(item, value.is_object() ? std::string_view(inner) : key, missing, depth + 1);
+}
+
+const PythonClass* find_class(const Json& function) {
+  const std::string path = function_path(function);
+  for (const PythonClass& row : python_classes()) {
+    if (names_function(row.name, path)) return &row;
   }
+  return nullptr;
 }
 
 }  // namespace
@@ -68,10 +77,10 @@ bool names_function(std::string_view name, std::string_view path) {
 }
 
 FunctionRole NativeFunction::role() const {
-  constexpr FunctionRole kOfAlternative[] = {FunctionRole::kProcessDocs,   FunctionRole::kProcessDocs,
-                                             FunctionRole::kDocumentField, FunctionRole::kDocumentField,
-                                             FunctionRole::kSamples,       FunctionRole::kProcessResults,
-                                             FunctionRole::kAggregation};
+  constexpr FunctionRole kOfAlternative[] = {
+      FunctionRole::kProcessDocs,    FunctionRole::kProcessDocs,   FunctionRole::kDocumentField,
+      FunctionRole::kDocumentField,  FunctionRole::kDocumentField, FunctionRole::kSamples,
+      FunctionRole::kProcessResults, FunctionRole::kAggregation,   FunctionRole::kDocumentRequests};
   static_assert(std::size(kOfAlternative) == std::variant_size_v<decltype(call)>);
   return kOfAlternative[call.index()];
 }
@@ -83,6 +92,7 @@ void BoundFunction::process_docs(std::vector<std::string>& columns, std::vector<
 
 Json BoundFunction::field(const Json& document) const {
   if (const auto* named = std::get_if<NamedDocumentField>(&twin->call)) return (*named)(document, path);
+  if (const auto* prompt = std::get_if<PromptText>(&twin->call)) return native::formatted(prompt->text, document);
   return std::get<DocumentField>(twin->call)(document);
 }
 
@@ -91,6 +101,8 @@ std::vector<Json> BoundFunction::samples() const { return std::get<Samples>(twin
 ProcessResults BoundFunction::process_results() const { return std::get<ProcessResults>(twin->call); }
 
 AggregationFunction BoundFunction::aggregation() const { return std::get<AggregationFunction>(twin->call); }
+
+DocumentRequests BoundFunction::document_requests() const { return std::get<DocumentRequests>(twin->call); }
 
 std::optional<BoundFunction> find_native(const Json& function, FunctionRole role) {
   std::string path = function_path(function);
@@ -105,6 +117,17 @@ std::optional<BoundFunction> find_native(const Json& function, FunctionRole role
   return {};
 }
 
+Json with_class_written_out(Json mapping) {
+  const auto found = mapping.find("class");
+  if (found == mapping.end() || !is_function(*found)) return mapping;
+  const PythonClass* row = find_class(*found);
+  if (row == nullptr) return mapping;
+  Json written = read_yaml_text(row->yaml, found->at("!file").get<std::string>());
+  mapping.erase("class");
+  written.update(mapping);
+  return written;
+}
+
 FunctionRole role_of_key(std::string_view key) {
   for (const KeyRole& row : kRoles) {
     if (row.key == key) return row.role;
@@ -112,9 +135,34 @@ FunctionRole role_of_key(std::string_view key) {
   return FunctionRole::kNone;
 }
 
+std::vector<NamedFunction> functions_of(const Json& mapping) {
+  std::vector<NamedFunction> functions;
+  collect(mapping, "", functions, 0);
+  return functions;
+}
+
+std::optional<std::string> row_for(const NamedFunction& function) {
+  if (function.key == "class") {
+    const PythonClass* row = find_class(*function.function);
+    return row == nullptr ? std::nullopt : std::optional<std::string>(row->name);
+  }
+  if (function.key == "function") {
+    const native::FilterClass* row = native::find_filter_class(function_path(*function.function));
+    return row == nullptr ? std::nullopt : std::optional<std::string>(row->name);
+  }
+  const std::optional<BoundFunction> bound = find_native(*function.function, role_of_key(function.key));
+  return bound ? std::optional<std::string>(bound->twin->name) : std::nullopt;
+}
+
 std::vector<MissingFunction> missing_functions(const Json& mapping) {
   std::vector<MissingFunction> missing;
-  collect_missing(mapping, "", missing, 0);
+  for (const NamedFunction& function : functions_of(mapping)) {
+    if (row_for(function)) continue;
+    std::string identity = function_identity(*function.function);
+    const bool is_new = std::none_of(missing.begin(), missing.end(),
+                                     [&](const MissingFunction& other) { return other.identity == identity; });
+    if (is_new) missing.push_back({std::string(function.key), std::move(identity)});
+  }
   return missing;
 }
 

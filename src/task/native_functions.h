@@ -14,6 +14,7 @@
 
 #include "evalmpi/base/json.h"
 #include "evalmpi/task/metric.h"
+#include "evalmpi/task/task.h"
 
 namespace evalmpi::task {
 
@@ -29,6 +30,12 @@ using NamedProcessDocs = void (*)(std::vector<std::string>& columns, std::vector
 using DocumentField = Json (*)(const Json& document);
 using NamedDocumentField = Json (*)(const Json& document, std::string_view path);
 
+// The same as a text for str.format with the document's columns (native/columns.h).
+struct PromptText {
+  const char* text;
+  bool operator==(const PromptText&) const = default;
+};
+
 // fewshot_config: samples.
 using Samples = std::vector<Json> (*)();
 
@@ -39,15 +46,30 @@ using ProcessResults = MetricValues (*)(const Json& document, const std::vector<
 // The aggregation of a metric: the values of all documents, in order. It has no standard error. FAILS: kBadInput.
 using AggregationFunction = double (*)(const std::vector<Json>& values);
 
+// construct_requests: all that is asked about one document, after its prompt. FAILS: kBadInput.
+struct Asked {
+  RequestKind kind = RequestKind::kGenerateUntil;  // never kLoglikelihoodRolling
+  std::string continuation;                        // kLoglikelihood: the text to score, with its delimiter
+};
+using DocumentRequests = std::vector<Asked> (*)(const Json& document);
+
 // What a key of a task file may hold.
-enum class FunctionRole { kProcessDocs, kDocumentField, kSamples, kProcessResults, kAggregation, kNone };
+enum class FunctionRole {
+  kProcessDocs,
+  kDocumentField,
+  kSamples,
+  kProcessResults,
+  kAggregation,
+  kDocumentRequests,
+  kNone
+};
 
 struct NativeFunction {
   // Trailing folders of the Python file, the file's stem and the function: "hellaswag/utils.process_docs". A * stands
   // for any run of characters but '/', so that one row serves a family: "mmlu_prox/*/utils.fewshot_to_text".
   const char* name;
-  std::variant<ProcessDocs, NamedProcessDocs, DocumentField, NamedDocumentField, Samples, ProcessResults,
-               AggregationFunction>
+  std::variant<ProcessDocs, NamedProcessDocs, DocumentField, NamedDocumentField, PromptText, Samples, ProcessResults,
+               AggregationFunction, DocumentRequests>
       call;
   // Of process_results that cannot score every document, so that a run says so before it asks the model.
   // FAILS: kBadInput for a document without a score.
@@ -69,6 +91,7 @@ struct BoundFunction {
   std::vector<Json> samples() const;
   ProcessResults process_results() const;
   AggregationFunction aggregation() const;
+  DocumentRequests document_requests() const;
 };
 
 bool is_function(const Json& value);
@@ -85,8 +108,33 @@ bool names_function(std::string_view name, std::string_view path);
 // The twin of a function value with that role; nothing when there is none.
 std::optional<BoundFunction> find_native(const Json& function, FunctionRole role);
 
+// A Python class that is a task (`class: !function task.SQuAD2`), as the task file that says the same. Functions that
+// it names are rows of the table.
+struct PythonClass {
+  const char* name;  // as NativeFunction::name
+  const char* yaml;
+};
+std::span<const PythonClass> python_classes();
+
+// A task's mapping with its Python class, where that is built in, as the keys of a task file, over which the mapping's
+// own keys hold; any other mapping as it is.
+Json with_class_written_out(Json mapping);
+
 // The role of a function under this key of a task file; kNone where no twin can stand.
 FunctionRole role_of_key(std::string_view key);
+
+// A function of a task's mapping, and the key that names it.
+struct NamedFunction {
+  std::string_view key;
+  const Json* function;  // in the mapping
+};
+
+// Those on which scores depend, in the order of the file.
+std::vector<NamedFunction> functions_of(const Json& mapping);
+
+// The name of the row that stands for a function under this key of a task file: of a twin, a filter class or a task's
+// class. Nothing where there is none.
+std::optional<std::string> row_for(const NamedFunction& function);
 
 // A function without a twin, and the key that names it.
 struct MissingFunction {

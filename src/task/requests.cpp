@@ -129,6 +129,15 @@ class RequestBuilder {
 
   void append_answers(Instance instance, const std::vector<std::string>& choices,
                       std::vector<Instance>& instances) const {
+    if (compiled_.document_requests != nullptr) {
+      for (Asked& asked : compiled_.document_requests(task_.document(instance.document))) {
+        instance.kind = asked.kind;
+        instance.continuation = std::move(asked.continuation);
+        instances.push_back(instance);
+        ++instance.index;
+      }
+      return;
+    }
     switch (task_.config().output_type) {
       case OutputType::kGenerateUntil:
         instance.kind = RequestKind::kGenerateUntil;

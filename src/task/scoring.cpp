@@ -103,6 +103,7 @@ MetricValues choice_metrics(const Task& task, const Task::Compiled& compiled, in
 MetricValues document_metrics(const Task& task, const Task::Compiled& compiled, int64_t row,
                               const std::vector<Json>& responses) {
   if (compiled.process_results != nullptr) return compiled.process_results(task.document(row), responses);
+  if (compiled.document_requests != nullptr) return {{"bypass", nullptr}};
   if (task.config().output_type == OutputType::kMultipleChoice) return choice_metrics(task, compiled, row, responses);
   if (responses.size() != 1) fail(ExitCode::kInternal, "{} responses for one request", responses.size());
   const Json& response = responses.front();

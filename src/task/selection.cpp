@@ -10,6 +10,7 @@
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/task_index.h"
 #include "evalmpi/text/python.h"
+#include "harness_sources.h"
 
 namespace evalmpi::task {
 namespace {
@@ -296,6 +297,18 @@ std::vector<std::string> notes_on(const std::vector<UnconfiguredTask>& tasks) {
                       first->name, count > 1 ? fmt::format(" and {} more tasks", count - 1) : "")};
 }
 
+std::vector<std::string> changed_functions(const std::vector<UnconfiguredTask>& tasks) {
+  std::vector<std::string> changed;
+  HarnessSources sources;
+  for (const UnconfiguredTask& task : tasks) {
+    for (const ChangedFunction& function : sources.changed_in(task.mapping)) {
+      std::string words = describe(function);
+      if (std::find(changed.begin(), changed.end(), words) == changed.end()) changed.push_back(std::move(words));
+    }
+  }
+  return changed;
+}
+
 }  // namespace
 
 const TaskConfig& Selection::task(std::string_view name) const {
@@ -330,6 +343,7 @@ Selection TaskIndex::select(const std::vector<std::string>& names, const TaskOve
   YamlFiles files;
   UnconfiguredSelection chosen = choose(*this, names, files);
   Selection selection;
+  selection.changed_functions = changed_functions(chosen.tasks);
   for (const UnconfiguredTask& task : chosen.tasks) {
     selection.tasks.push_back(make_task_config(task.mapping, task.file, overrides));
   }

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "evalmpi/base/error.h"
 #include "fields.h"
+#include "harness_sources.h"
 #include "native_functions.h"
 #include "selection.h"
 
@@ -46,6 +48,40 @@ TaskSupport unsupported(const std::string& name, EntryKind kind, const std::file
   const std::string place = fmt::format(": {} {}: ", kind == EntryKind::kGroup ? "group" : "task", name);
   const size_t found = reason.find(place);
   result.reason = found == reason.npos ? reason : reason.substr(found + place.size());
+  return result;
+}
+
+std::vector<std::string> changed_in(const Json& mapping, HarnessSources& sources) {
+  std::vector<std::string> changed;
+  for (const ChangedFunction& function : sources.changed_in(mapping))
+    changed.push_back(function.file.string() + ": " + function.name);
+  return changed;
+}
+
+// One merged mapping of a task: its functions looked up, its configuration read, all its templates and patterns
+// compiled. Never fails.
+TaskSupport examine_task(const Json& given, const std::filesystem::path& file, HarnessSources& sources) {
+  const Json mapping = with_class_written_out(given);
+  const Json name = mapping.value("task", Json());
+  TaskSupport result;
+  result.name = name.is_string() ? name.get<std::string>() : "?";
+  result.kind = kind_of(mapping);
+  result.file = file;
+  const Json type = mapping.value("output_type", Json("generate_until"));
+  if (type.is_string()) result.output_type = type.get<std::string>();
+  if (result.kind == EntryKind::kTask) result.functions = missing_names(mapping);
+  if (!result.functions.empty()) {
+    result.support = Support::kNeedsFunctions;
+    return result;
+  }
+  try {
+    compile_fields(make_task_config(mapping, file, {}));
+    result.changed = changed_in(given, sources);
+  } catch (const Error& error) {
+    const std::string type_read = result.output_type;
+    result = unsupported(result.name, result.kind, file, error.what());
+    result.output_type = type_read;
+  }
   return result;
 }
 
@@ -106,7 +142,7 @@ class Surveyor {
   Support examine(const UnconfiguredTask& task) {
     const auto known = examined_.find(task.name);
     if (known != examined_.end() && known->second.mapping == task.mapping) return known->second.support;
-    TaskSupport result = examine_task(task.mapping, task.file);
+    TaskSupport result = examine_task(task.mapping, task.file, sources_);
     const Support support = result.support;
     if (known == examined_.end()) {
       found_[task.name] = std::move(result);
@@ -122,6 +158,7 @@ class Surveyor {
 
   const TaskIndex& index_;
   YamlFiles files_;
+  HarnessSources sources_;
   std::map<std::string, TaskSupport> found_;
   std::map<std::string, Examined> examined_;
 };
@@ -130,6 +167,7 @@ Json describe(const TaskSupport& task) {
   Json entry = {{"name", task.name}, {"support", support_name(task.support)}, {"file", task.file.string()}};
   if (!task.output_type.empty()) entry["output_type"] = task.output_type;
   if (!task.functions.empty()) entry["functions"] = task.functions;
+  if (!task.changed.empty()) entry["changed_functions"] = task.changed;
   if (!task.reason.empty()) entry["reason"] = task.reason;
   if (task.kind == EntryKind::kGroup && task.support != Support::kUnsupported) {
     entry["tasks"] = task.n_tasks;
@@ -162,35 +200,13 @@ const char* support_name(Support support) {
   return "";
 }
 
-TaskSupport examine_task(const Json& mapping, const std::filesystem::path& file) {
-  const Json name = mapping.value("task", Json());
-  TaskSupport result;
-  result.name = name.is_string() ? name.get<std::string>() : "?";
-  result.kind = kind_of(mapping);
-  result.file = file;
-  const Json type = mapping.value("output_type", Json("generate_until"));
-  if (type.is_string()) result.output_type = type.get<std::string>();
-  if (result.kind == EntryKind::kTask) result.functions = missing_names(mapping);
-  if (!result.functions.empty()) {
-    result.support = Support::kNeedsFunctions;
-    return result;
-  }
-  try {
-    compile_fields(make_task_config(mapping, file, {}));
-  } catch (const Error& error) {
-    const std::string type_read = result.output_type;
-    result = unsupported(result.name, result.kind, file, error.what());
-    result.output_type = type_read;
-  }
-  return result;
-}
-
 std::vector<TaskSupport> examine_file(const TaskIndex& index, const std::filesystem::path& file) {
   std::vector<TaskSupport> found;
   try {
     YamlFiles files;
+    HarnessSources sources;
     const UnconfiguredSelection chosen = choose_file(index, file, files);
-    for (const UnconfiguredTask& task : chosen.tasks) found.push_back(examine_task(task.mapping, task.file));
+    for (const UnconfiguredTask& task : chosen.tasks) found.push_back(examine_task(task.mapping, task.file, sources));
     if (!chosen.groups.empty()) {
       TaskSupport group;
       group.name = chosen.groups.front().name;
@@ -225,11 +241,18 @@ Json survey_report(const TaskIndex& index, const std::vector<TaskSupport>& tasks
     lists[kind].push_back(describe(task));
   }
   std::map<std::string, std::vector<std::string>> reasons;
+  std::set<std::string> changed;
   for (const TaskSupport& task : tasks) {
+    changed.insert(task.changed.begin(), task.changed.end());
     if (task.support == Support::kUnsupported) reasons[task.reason].push_back(task.name);
   }
-  return {{"totals", totals},           {"reasons", reasons},      {"missing_functions", wanted_functions(tasks)},
-          {"skipped", index.skipped()}, {"tasks", lists["tasks"]}, {"groups", lists["groups"]}};
+  return {{"totals", totals},
+          {"reasons", reasons},
+          {"missing_functions", wanted_functions(tasks)},
+          {"changed_functions", changed},
+          {"skipped", index.skipped()},
+          {"tasks", lists["tasks"]},
+          {"groups", lists["groups"]}};
 }
 
 }  // namespace evalmpi::task

@@ -162,6 +162,10 @@ std::shared_ptr<Task::Compiled> compile(const TaskConfig& config, const data::Sp
   compiled.fewshot_choices = field(fewshot.doc_to_choice, "fewshot_config: doc_to_choice");
   compiled.fewshot_gen_prefix = field(fewshot.gen_prefix, "fewshot_config: gen_prefix");
   for (const FilterConfig& filter : config.filters) compiled.filters.emplace_back(filter, where);
+  if (is_function(config.construct_requests)) {
+    const auto function = find_native(config.construct_requests, FunctionRole::kDocumentRequests);
+    compiled.document_requests = function.value().document_requests();
+  }
   const bool is_scored = config.metrics.size() != 1 || config.metrics.front().name != "bypass";
   if (is_function(config.process_results) && is_scored) {
     const auto function = find_native(config.process_results, FunctionRole::kProcessResults);

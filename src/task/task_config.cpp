@@ -17,39 +17,16 @@ namespace {
 namespace py = text::python;
 
 // Keys in the order in which the harness dumps them. Those of the second list name a task and go no further.
-constexpr std::array kTaskKeys = {"task",
-                                  "task_alias",
-                                  "custom_dataset",
-                                  "dataset_path",
-                                  "dataset_name",
-                                  "dataset_kwargs",
-                                  "training_split",
-                                  "validation_split",
-                                  "test_split",
-                                  "fewshot_split",
-                                  "process_docs",
-                                  "doc_to_text",
-                                  "doc_to_target",
-                                  "doc_to_image",
-                                  "doc_to_audio",
-                                  "unsafe_code",
-                                  "doc_to_choice",
-                                  "process_results",
-                                  "use_prompt",
-                                  "description",
-                                  "target_delimiter",
-                                  "fewshot_delimiter",
-                                  "fewshot_config",
-                                  "num_fewshot",
-                                  "metric_list",
-                                  "output_type",
-                                  "generation_kwargs",
-                                  "repeats",
-                                  "filter_list",
-                                  "should_decontaminate",
-                                  "doc_to_decontamination_query",
-                                  "gen_prefix",
-                                  "metadata"};
+constexpr std::array kTaskKeys = {
+    "task",          "task_alias",       "custom_dataset",       "dataset_path",
+    "dataset_name",  "dataset_kwargs",   "training_split",       "validation_split",
+    "test_split",    "fewshot_split",    "process_docs",         "doc_to_text",
+    "doc_to_target", "doc_to_image",     "doc_to_audio",         "unsafe_code",
+    "doc_to_choice", "process_results",  "construct_requests",   "use_prompt",
+    "description",   "target_delimiter", "fewshot_delimiter",    "fewshot_config",
+    "num_fewshot",   "metric_list",      "output_type",          "generation_kwargs",
+    "repeats",       "filter_list",      "should_decontaminate", "doc_to_decontamination_query",
+    "gen_prefix",    "metadata"};
 constexpr std::array kStructuralKeys = {"tag", "group", "task_list", "include"};
 constexpr std::array kFewshotKeys = {
     "sampler",       "split",         "process_docs", "fewshot_indices",   "samples",         "doc_to_text",
@@ -134,7 +111,7 @@ void refuse_functions(const Json& mapping, const std::string& where) {
 
 void refuse_unsupported(const Reader& reader, const Json& mapping) {
   if (mapping.contains("class")) {
-    reader.fail_at("class", "makes this a task written in Python, which evalmpi does not run");
+    reader.fail_at("class", "makes this a task written in Python, which evalmpi neither runs nor has itself");
   }
   for (const auto& [key, value] : mapping.items()) {
     if (contains(kStructuralKeys, key)) continue;
@@ -377,6 +354,16 @@ Json without_scores(Json mapping) {
   return mapping;
 }
 
+void refuse_odd_requests(const Reader& reader, const TaskConfig& config) {
+  if (config.construct_requests.is_null()) return;
+  if (!is_function(config.construct_requests)) reader.fail_at("construct_requests", "must be a !function");
+  if (config.output_type != OutputType::kGenerateUntil || config.repeats != 1) {
+    reader.fail_at("construct_requests", "needs the output type generate_until and asks once, without repeats");
+  }
+  const bool is_scored = config.metrics.size() != 1 || config.metrics.front().name != "bypass";
+  if (is_scored && config.process_results.is_null()) reader.fail_at("construct_requests", "needs process_results");
+}
+
 }  // namespace
 
 const char* output_type_name(OutputType type) {
@@ -389,7 +376,8 @@ const char* output_type_name(OutputType type) {
   return "";
 }
 
-TaskConfig make_task_config(const Json& mapping, const std::filesystem::path& file, const TaskOverrides& overrides) {
+TaskConfig make_task_config(const Json& given, const std::filesystem::path& file, const TaskOverrides& overrides) {
+  const Json mapping = with_class_written_out(given);
   if (overrides.predict_only) {
     TaskOverrides others = overrides;
     others.predict_only = false;
@@ -422,6 +410,7 @@ TaskConfig make_task_config(const Json& mapping, const std::filesystem::path& fi
   config.doc_to_choice = reader.get("doc_to_choice");
   config.gen_prefix = reader.get("gen_prefix");
   config.process_results = reader.get("process_results");
+  config.construct_requests = reader.get("construct_requests");
   config.description = reader.text("description", "");
   config.target_delimiter = reader.text("target_delimiter", " ");
   config.fewshot_delimiter = reader.text("fewshot_delimiter", "\n\n");
@@ -431,6 +420,7 @@ TaskConfig make_task_config(const Json& mapping, const std::filesystem::path& fi
   config.generation_kwargs = read_generation_kwargs(reader, config, overrides);
   config.repeats = reader.integer("repeats", 1, kMaxRepeats).value_or(1);
   config.metrics = read_metrics(reader, config.output_type);
+  refuse_odd_requests(reader, config);
   config.filters = read_filters(reader);
   for (const FilterConfig& filter : config.filters) FilterPipeline(filter, reader.where());
   config.metadata = read_metadata(reader, file);

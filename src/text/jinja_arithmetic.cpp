@@ -24,6 +24,8 @@ Value power(const Value& left, const Value& right) {
     const double out = std::pow(base, exponent);
     if (std::isnan(out) && !std::isnan(base) && !std::isnan(exponent))
       throw Problem("complex numbers are not supported");
+    if (std::isinf(out) && std::isfinite(base) && std::isfinite(exponent))
+      throw Problem("the result of ** is too large");
     return Value(out);
   }
   const int64_t base = integer_of(left, "base");

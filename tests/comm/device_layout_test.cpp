@@ -32,7 +32,8 @@ TEST(DeviceLayout, OneProcessTakesADeviceForEachPlace) {
   EXPECT_EQ(devices_of(plan), (Texts{"a", "b", "c"}));
   EXPECT_EQ(plan.lanes_of_replica, std::vector<int>{1});
   EXPECT_EQ(plan.description,
-            "1 replica of 3 places (tp 3) on 1 rank of 1 host, 1 lane, up to 3 places per rank, on 3 CUDA devices");
+            "1 replica of 3 places (tp 3) on 1 rank of 1 host, 1 lane, up to 3 places per rank, on 3 CUDA devices, "
+            "sums through the host");
   EXPECT_EQ(plan.warnings, Texts{"1 CUDA device has nothing to do; more replicas (--dp) would use it"});
 }
 
@@ -50,7 +51,9 @@ TEST(DeviceLayout, RanksThatSeeOnlyTheirOwn) {
   const LayoutPlan plan = plan_layout({.tp = 2}, ranks);
   EXPECT_EQ(plan.dp, 2);
   EXPECT_EQ(devices_of(plan), (Texts{"a", "b", "a", "b"}));
-  EXPECT_EQ(plan.description, "2 replicas of 2 places (tp 2) on 4 ranks of 2 hosts, 1 lane each, on 4 CUDA devices");
+  EXPECT_EQ(
+      plan.description,
+      "2 replicas of 2 places (tp 2) on 4 ranks of 2 hosts, 1 lane each, on 4 CUDA devices, sums through the host");
 }
 
 TEST(DeviceLayout, TwoRanksOnOneDeviceAreRefusedUnlessMeant) {
@@ -77,6 +80,19 @@ TEST(DeviceLayout, SomeWithoutADeviceAreRefused) {
   EXPECT_NE(message.find("rank 1 on host1 has a CUDA device, but rank 0 on host0 has none"), std::string::npos)
       << message;
   EXPECT_NE(message.find("--device cpu"), std::string::npos);
+}
+
+TEST(DeviceLayout, NcclWhereAllHaveItAndNoDeviceIsShared) {
+  std::vector ranks = {rank_with({"a"}), rank_with({"b"})};
+  EXPECT_FALSE(plan_layout({.tp = 2}, ranks).uses_nccl);
+  ranks[0].has_nccl = true;
+  EXPECT_FALSE(plan_layout({.tp = 2}, ranks).uses_nccl);
+  ranks[1].has_nccl = true;
+  EXPECT_TRUE(plan_layout({.tp = 2}, ranks).uses_nccl);
+  EXPECT_FALSE(plan_layout({.tp = 1}, ranks).uses_nccl);
+  EXPECT_FALSE(plan_layout({.tp = 2, .host_staged = true}, ranks).uses_nccl);
+  ranks[1].devices = {"a"};
+  EXPECT_FALSE(plan_layout({.tp = 2, .share_devices = true}, ranks).uses_nccl);
 }
 
 TEST(DeviceLayout, OverlappingListsAreTakenOnce) {

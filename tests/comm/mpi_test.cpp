@@ -4,6 +4,8 @@
 #include <set>
 #include <thread>
 
+#include "error_code.h"
+#include "evalmpi/comm/bound_devices.h"
 #include "evalmpi/comm/mesh.h"
 #include "evalmpi/comm/together.h"
 #include "group_checks.h"
@@ -107,6 +109,61 @@ TEST(Mesh, EachLaneIsAGroupOfItsOwn) {
     EXPECT_EQ(places, mesh.dp * mesh.tp);
     EXPECT_EQ(session.world().all_reduce(int64_t{mesh.places.empty()}, Reduce::kSum), mesh.idle_ranks);
   }
+}
+
+// Nothing is done on the devices, so that any identity will do.
+LayoutRequest on_devices(const std::vector<std::string>& identities) {
+  LayoutRequest request;
+  for (const std::string& identity : identities) {
+    request.devices.push_back({.kind = device::Kind::kCuda,
+                               .index = static_cast<int>(request.devices.size()),
+                               .name = "stand-in",
+                               .identity = identity});
+  }
+  return request;
+}
+
+TEST(Mesh, PlacesGetTheirRanksDevices) {
+  Session& session = test_session();
+  const std::string own = std::to_string(session.rank());
+  LayoutRequest request = on_devices({"GPU-" + own + "a", "GPU-" + own + "b"});
+  request.tp = 2;
+  request.dp = session.size();  // two places on each rank
+  const Mesh mesh = make_mesh(session, request);
+  ASSERT_EQ(mesh.places.size(), 2U);
+  for (const LocalPlace& place : mesh.places) {
+    EXPECT_EQ(place.device.kind, device::Kind::kCuda);
+    EXPECT_EQ(place.device.index, place.index_in_rank);
+    EXPECT_EQ(place.lanes.size(), 1U);
+  }
+  const Mesh on_cpu = make_mesh(session, {});
+  EXPECT_EQ(on_cpu.places.at(0).device.kind, device::Kind::kCpu);
+}
+
+TEST(Mesh, OneDeviceForTwoRanksIsRefusedOnAllUnlessMeant) {
+  Session& session = test_session();
+  LayoutRequest request = on_devices({"GPU-shared"});
+  request.tp = session.size();
+  if (session.size() > 1) {
+    std::string message;
+    EXPECT_EQ(code_of([&] { make_mesh(session, request); }, &message), ExitCode::kUsage);
+    EXPECT_EQ(message.find("ranks 0 and 1 on " + session.host_name() + " are on the same CUDA device GPU-shared"), 0U)
+        << message;
+  }
+  request.share_devices = true;
+  Mesh mesh = make_mesh(session, request);
+  EXPECT_EQ(mesh.places.at(0).device.identity, "GPU-shared");
+  EXPECT_EQ(wrong_sums(mesh.places[0].lanes.at(0), 4097), 0);  // tensors of the CPU need no link
+}
+
+TEST(BoundDevices, TheFailureOfOneRankReachesAll) {
+  Session& session = test_session();
+  BoundDevices bound = bind_devices(device::Choice::kCpu, session.launch(), std::nullopt);
+  if (session.rank() == session.size() - 1) bound.failure = Failure{ExitCode::kUnavailable, "an ECC error"};
+  std::string message;
+  EXPECT_EQ(code_of([&] { agree(session.world(), "bind the devices", bound.failure); }, &message),
+            ExitCode::kUnavailable);
+  EXPECT_NE(message.find("an ECC error"), std::string::npos);
 }
 
 TEST(Mesh, WhatCannotBeIsRefusedOnAllRanks) {

@@ -107,7 +107,7 @@ TEST(Options, are_these) {
             "host-staged cuda-graphs "
             "allow-split threads-per-lane token-budget "
             "batch-size max-hours hang-timeout output "
-            "predict-only write-out show-config log-samples quiet verify strict timings ");
+            "predict-only write-out show-config log-samples quiet verify strict strict-functions timings ");
 }
 
 }  // namespace

@@ -71,6 +71,22 @@ function(evalmpi_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
 
+# evalmpi_mpi_test(NAME RANKS n... SOURCES file... DEPS target... [LABELS label...] [LOCKS resource...])
+#   A GoogleTest program with its own main (it calls MPI_Init); one CTest entry NAME.npK for each K.
+#   MPI tests run one at a time: two cores, and Open MPI starts badly on a busy machine.
+function(evalmpi_mpi_test name)
+  cmake_parse_arguments(ARG "" "" "RANKS;SOURCES;DEPS;LABELS;LOCKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE evalmpi_settings ${ARG_DEPS} GTest::gtest)
+  target_compile_definitions(${name} PRIVATE EVALMPI_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  foreach(ranks IN LISTS ARG_RANKS)
+    add_test(NAME ${name}.np${ranks} COMMAND "${PROJECT_SOURCE_DIR}/tests/support/mpi_run" ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.np${ranks} PROPERTIES TIMEOUT 120 LABELS "mpi;${ARG_LABELS}" RESOURCE_LOCK "mpi;${ARG_LOCKS}")
+  endforeach()
+endfunction()
+
 # evalmpi_gpu_test(NAME SOURCES file... DEPS target... [TIMEOUT seconds])
 #   A GoogleTest program for a machine with an NVIDIA GPU, labelled gpu: tools/test -L gpu runs these, one at a time.
 #   Its tests begin with EVALMPI_NEEDS_CUDA() (tests/support/cuda_device.h), which skips them where there is no
@@ -81,23 +97,23 @@ function(evalmpi_gpu_test name)
     target_link_libraries(${name} PRIVATE evalmpi::device)
     set_tests_properties(${name} PROPERTIES RESOURCE_LOCK gpu)
   else()
-    add_test(NAME ${name} COMMAND "${CMAKE_COMMAND}" -E echo "skipped: this build has no CUDA (tools/setup --cuda fetches what it needs beside nvcc)")
-    set_tests_properties(${name} PROPERTIES LABELS gpu SKIP_REGULAR_EXPRESSION "^skipped: ")
+    evalmpi_skipped_gpu_test(${name})
   endif()
 endfunction()
 
-# evalmpi_mpi_test(NAME RANKS n... SOURCES file... DEPS target...)
-#   A GoogleTest program with its own main (it calls MPI_Init); one CTest entry NAME.npK for each K.
-#   MPI tests run one at a time: two cores, and Open MPI starts badly on a busy machine.
-function(evalmpi_mpi_test name)
-  cmake_parse_arguments(ARG "" "" "RANKS;SOURCES;DEPS" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PRIVATE evalmpi_settings ${ARG_DEPS} GTest::gtest)
-  target_compile_definitions(${name} PRIVATE EVALMPI_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support")
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
-  foreach(ranks IN LISTS ARG_RANKS)
-    add_test(NAME ${name}.np${ranks} COMMAND "${PROJECT_SOURCE_DIR}/tests/support/mpi_run" ${ranks} $<TARGET_FILE:${name}>)
-    set_tests_properties(${name}.np${ranks} PROPERTIES TIMEOUT 120 LABELS mpi RESOURCE_LOCK mpi)
-  endforeach()
+# evalmpi_gpu_mpi_test(NAME RANKS n... SOURCES file... DEPS target...)
+#   The same with the arguments of evalmpi_mpi_test.
+function(evalmpi_gpu_mpi_test name)
+  if(EVALMPI_HAS_CUDA)
+    evalmpi_mpi_test(${name} ${ARGN} LABELS gpu LOCKS gpu)
+    target_link_libraries(${name} PRIVATE evalmpi::device)
+  else()
+    evalmpi_skipped_gpu_test(${name})
+  endif()
+endfunction()
+
+function(evalmpi_skipped_gpu_test name)
+  add_test(NAME ${name} COMMAND "${CMAKE_COMMAND}" -E echo
+    "skipped: this build has no CUDA (tools/setup --cuda fetches what it needs beside nvcc)")
+  set_tests_properties(${name} PROPERTIES LABELS gpu SKIP_REGULAR_EXPRESSION "^skipped: ")
 endfunction()

@@ -57,7 +57,8 @@ find_package(CUDAToolkit REQUIRED)
 
 set(EVALMPI_HAS_CUDA ON)
 add_library(evalmpi_cuda INTERFACE)
-target_include_directories(evalmpi_cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+# The toolkit may come with another NCCL; the header of the library that is linked is found first.
+target_include_directories(evalmpi_cuda SYSTEM INTERFACE "${_nvidia_dir}/nccl/include" ${CUDAToolkit_INCLUDE_DIRS})
 target_link_libraries(evalmpi_cuda INTERFACE "${Libtorch_c10_cuda_LIBRARY}" "${_cublas_lt}" "${_cudart}")
 # libtorch_cuda registers its kernels when it is loaded; no symbol of it need be named.
 target_link_options(evalmpi_cuda INTERFACE "-Wl,--no-as-needed" "${Libtorch_torch_cuda_LIBRARY}" "-Wl,--as-needed"
@@ -65,9 +66,7 @@ target_link_options(evalmpi_cuda INTERFACE "-Wl,--no-as-needed" "${Libtorch_torc
 foreach(_library cu13 cudnn cusparselt nccl nvshmem)
   target_link_options(evalmpi_cuda INTERFACE "-Wl,-rpath-link,${_nvidia_dir}/${_library}/lib")
 endforeach()
-# The headers of one version, those of the wheel's library, before the toolkit's.
 add_library(evalmpi_nccl INTERFACE)
-target_include_directories(evalmpi_nccl SYSTEM BEFORE INTERFACE "${_nvidia_dir}/nccl/include")
 target_link_libraries(evalmpi_nccl INTERFACE evalmpi_cuda "${_nccl}")
 target_link_options(evalmpi_nccl INTERFACE "-Wl,-rpath,${_nvidia_dir}/nccl/lib")
 message(STATUS "Building with CUDA ${CUDAToolkit_VERSION} for compute capabilities ${CMAKE_CUDA_ARCHITECTURES}")

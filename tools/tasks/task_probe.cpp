@@ -9,6 +9,8 @@
 //                         continuation or generation settings], ..], "targets": [..]} or {"error"}; task names are
 //                         looked up below the folders after the command; chat: "" for plain text, "turns", or "one
 //                         turn"
+//   task_probe names      {} -> {"names": [..]} of all tasks and groups
+//   task_probe marks      {"task"} -> {"marks": [..]}: what is known of the Python functions of a task
 //   task_probe scores     {"task", "shots": [0, ..], "files": {split: Parquet file}, "responses": [by document [by
 //                         request [by repeat]]]} -> {"requests": {shots: as above}, "targets", "metrics": [[filter,
 //                         {..}], ..], "scores": {"metric,filter": ..}}; the answers are those to 0 examples
@@ -24,6 +26,8 @@
 #include "evalmpi/text/jinja.h"
 #include "evalmpi/text/python.h"
 #include "evalmpi/text/regex.h"
+#include "harness_sources.h"
+#include "selection.h"
 
 namespace {
 
@@ -129,11 +133,32 @@ Json scores(const Json& line, const task::TaskIndex& index) {
   return result;
 }
 
+Json marks(const Json& line, const task::TaskIndex& index) {
+  // One for all lines: every module is read once.
+  static task::HarnessSources sources;
+  static task::YamlFiles files;
+  Json all = Json::array();
+  for (const task::UnconfiguredTask& one : choose(index, {line.at("task").get<std::string>()}, files).tasks) {
+    for (const uint64_t mark : sources.marks_of(one.mapping)) all.push_back(mark);
+  }
+  return {{"marks", all}};
+}
+
+Json names(const task::TaskIndex& index) {
+  Json all = Json::array();
+  for (const auto& [name, entry] : index.entries()) {
+    if (entry.kind != task::EntryKind::kTag) all.push_back(name);
+  }
+  return {{"names", all}};
+}
+
 Json answer(const std::string& command, const Json& line, const task::TaskIndex& index) {
   if (command == "render") return render(line);
   if (command == "yaml") return read_yaml(line);
   if (command == "findall") return find_all(line);
   if (command == "requests") return requests(line, index);
+  if (command == "names") return names(index);
+  if (command == "marks") return marks(line, index);
   if (command == "scores") return scores(line, index);
   evalmpi::fail(evalmpi::ExitCode::kUsage, "unknown command {}", command);
 }

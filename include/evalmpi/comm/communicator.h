@@ -6,8 +6,13 @@
 // order. A communicator is used by one thread at a time; different communicators, also of the same members, are
 // independent. A group of one is the ordinary case: no caller asks.
 //
+// Tensors on a CUDA device go over NCCL where the mesh has given the group a link (its places are on different
+// devices), else through the host; the bits are the same. Over NCCL a verb is put on the current stream and does not
+// wait for it.
+//
 // FAILS (all verbs): Error kUnavailable with MPI's words when MPI reports an error, or, between threads of one
-// process, when another member has left the group or abandoned it.
+// process, when another member has left the group or abandoned it; over NCCL, when a peer is gone or a verb over its
+// deadline.
 
 #include <ATen/core/Tensor.h>
 
@@ -22,6 +27,7 @@
 namespace evalmpi::comm {
 
 class Backend;
+class NcclGroup;
 
 enum class Reduce { kSum, kMax, kMin };
 
@@ -38,6 +44,7 @@ class Communicator final {
   static Communicator recording(Communicator inner, std::shared_ptr<std::vector<std::string>> verbs);
 
   explicit Communicator(std::unique_ptr<Backend> backend);  // used by the factories in src/comm
+  Communicator(std::unique_ptr<Backend> backend, std::unique_ptr<NcclGroup> devices);
   Communicator(Communicator&&) noexcept;
   Communicator& operator=(Communicator&&) noexcept;
   ~Communicator();
@@ -52,7 +59,7 @@ class Communicator final {
   // Root's text, whose length travels too; what the others pass is ignored.
   std::string broadcast_bytes(std::string text, int root);
 
-  // The sum of x over all members, a new tensor of the same shape. x: float32 on the CPU, any strides, the same
+  // The sum of x over all members, a new tensor of the same shape. x: float32 on any device, any strides, the same
   // shape on all members; not seen by autograd. Each element is ((x_0 + x_1) + x_2) + ... in float32 in the order of
   // ranks, so the bits are the same on all backends, hosts and arrangements of the members. Size 1 returns x itself.
   at::Tensor all_reduce_sum(const at::Tensor& x);
@@ -61,7 +68,7 @@ class Communicator final {
   int64_t all_reduce(int64_t value, Reduce how);
   double all_reduce(double value, Reduce how);
 
-  // x of the same shape and dtype from all members (CPU, any dtype) -> [size, ...x.shape] in the order of ranks.
+  // x of the same shape and dtype from all members (any device and dtype) -> [size, ...x.shape] in the order of ranks.
   at::Tensor all_gather(const at::Tensor& x);
   // Byte strings of any lengths, in the order of ranks, on all members.
   std::vector<std::string> all_gather(std::string_view mine);
@@ -73,7 +80,7 @@ class Communicator final {
   void send(std::string_view bytes, int to, int tag);
   std::string receive(int from, int tag);
 
-  // Members with the same color >= 0 form a new group, ranked by (key, rank here).
+  // Members with the same color >= 0 form a new group, ranked by (key, rank here). It has no link of NCCL.
   Communicator split(int color, int key);
   // A second, independent group of the same members (for another thread).
   Communicator duplicate();
@@ -87,6 +94,7 @@ class Communicator final {
 
  private:
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<NcclGroup> devices_;  // null: tensors on a device go through the host
 };
 
 }  // namespace evalmpi::comm

@@ -36,6 +36,7 @@ struct RankOffer {
   double quota_cores = 0;      // CPU time that its host's cgroup grants, in cores; 0: no limit
   std::string host_name = {};
   std::vector<std::string> devices = {};  // identities of the CUDA devices that it may use, its first one first
+  bool has_nccl = false;
 };
 
 // Where everything goes; the same on all ranks. A pure function of request and offers.
@@ -51,6 +52,7 @@ struct LayoutPlan {
   std::vector<int> lanes_of_replica;  // [dp]
   int idle_ranks = 0;
   bool tp_crosses_hosts = false;
+  bool uses_nccl = false;             // tensors of tp groups travel over NCCL; alike for all groups
   std::vector<std::string> warnings;  // for rank 0 to print
   std::string description;            // one sentence for people
 };

@@ -63,6 +63,7 @@ struct EvalOptions {
   bool log_samples = true;
   bool quiet = false;
   bool strict = false;
+  bool strict_functions = false;
   std::optional<double> verify;  // fraction of the chunks
   bool timings = false;
 };

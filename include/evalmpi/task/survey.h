@@ -24,14 +24,11 @@ struct TaskSupport {
   Support support = Support::kReady;
   std::string output_type;             // of a task, where it can be read
   std::vector<std::string> functions;  // kNeedsFunctions: "folder/module.name"; of a group: its own
+  std::vector<std::string> changed;    // functions that are not lm-evaluation-harness's: "FILE: name"
   std::string reason;                  // kUnsupported; without file and name where the message begins with them
   int64_t n_tasks = 1;                 // of a group: its leaf tasks
   int64_t n_ready = 0;                 // of a group: those that are ready
 };
-
-// One merged mapping of a task: its functions looked up, its configuration read, all its templates and patterns
-// compiled. Never fails.
-TaskSupport examine_task(const Json& mapping, const std::filesystem::path& file);
 
 // Every task and group of the index in name order, and the tasks that groups define inside themselves ("group::task").
 // A group is unsupported when it does not resolve; else its tasks are counted. Never fails for a damaged task.
@@ -41,7 +38,8 @@ std::vector<TaskSupport> survey(const TaskIndex& index);
 std::vector<TaskSupport> examine_file(const TaskIndex& index, const std::filesystem::path& file);
 
 // The survey as JSON: {"totals": {..}, "reasons": {reason: [names]}, "missing_functions": [{"function": .., "tasks":
-// n}, ..] most wanted first, "skipped": [files that define nothing], "tasks": [..], "groups": [..]}.
+// n}, ..] most wanted first, "changed_functions": ["FILE: name", ..], "skipped": [files that define nothing], "tasks":
+// [..], "groups": [..]}.
 Json survey_report(const TaskIndex& index, const std::vector<TaskSupport>& tasks);
 
 }  // namespace evalmpi::task

@@ -72,6 +72,7 @@ struct TaskConfig {
   Json doc_to_choice;
   Json gen_prefix;
   Json process_results;
+  Json construct_requests;  // what is asked about a document, where the output type alone does not say it
   std::string description;
   std::string target_delimiter = " ";
   std::string fewshot_delimiter = "\n\n";

@@ -28,6 +28,9 @@ struct Selection {
   std::vector<TaskConfig> tasks;    // leaf tasks, each once, in the order of the request
   std::vector<GroupConfig> groups;  // parents before their subgroups
   std::vector<std::string> notes;   // what the files ask for and no score depends on, for people
+  // Python functions of the tasks that are not those of lm-evaluation-harness 0.4.13 which evalmpi computes in their
+  // place, each once: file, name and what that means, for people.
+  std::vector<std::string> changed_functions;
 
   const TaskConfig& task(std::string_view name) const;
 };

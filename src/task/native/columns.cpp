@@ -76,6 +76,45 @@ std::vector<std::string> texts_of(const Json& document, std::string_view outer, 
   return texts_in(value_of(value_of(document, outer), inner), name);
 }
 
+int64_t letter_position(const Json& document, std::string_view column, int64_t n_letters) {
+  const std::string& letter = text_of(document, column);
+  if (letter.size() != 1 || letter[0] < 'A' || letter[0] - 'A' >= n_letters) {
+    fail(ExitCode::kBadInput, "the column {} must be one of the first {} letters, not '{}'", column, n_letters, letter);
+  }
+  return letter[0] - 'A';
+}
+
+Json literal_list(const Json& document, std::string_view column) {
+  const std::optional<Json> value = text::python::parse_literal(text_of(document, column));
+  if (!value || !value->is_array()) fail(ExitCode::kBadInput, "the column {} is not a list in Python's words", column);
+  return *value;
+}
+
+std::string formatted(std::string_view text, const Json& document) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t open = text.find('{');
+    out += text.substr(0, open);
+    if (open == text.npos) break;
+    const size_t close = text.find('}', open);
+    EVALMPI_CHECK(close != text.npos);
+    const std::string_view field = text.substr(open + 1, close - open - 1);
+    const size_t bracket = field.find('[');
+    if (bracket == field.npos) {
+      out += text::python::str(value_of(document, field));
+    } else {
+      const std::string_view column = field.substr(0, bracket);
+      const Json list =
+          value_of(document, column).is_array() ? value_of(document, column) : literal_list(document, column);
+      const auto place = static_cast<size_t>(field[bracket + 1] - '0');
+      if (place >= list.size()) fail(ExitCode::kBadInput, "the column {} has {} items", column, list.size());
+      out += text::python::str(list[place]);
+    }
+    text.remove_prefix(close + 1);
+  }
+  return out;
+}
+
 int64_t parsed_integer(const Json& document, std::string_view column) {
   const Json& value = value_of(document, column);
   if (!value.is_string()) return integer_of(document, column);

@@ -25,6 +25,15 @@ std::vector<std::string> texts_of(const Json& document, std::string_view outer, 
 // int(value) of Python for an integer or a text of digits.
 int64_t parsed_integer(const Json& document, std::string_view column);
 
+// The position of a capital letter among the first `n_letters`.
+int64_t letter_position(const Json& document, std::string_view column, int64_t n_letters);
+
+// The list that a column holds as Python writes it.
+Json literal_list(const Json& document, std::string_view column);
+
+// str.format with a document's columns: {name} and, of a list or of a text that is one in Python's words, {name[0]}.
+std::string formatted(std::string_view text, const Json& document);
+
 // datasets.map: `change` adds and replaces columns of every row. Failures name the row.
 void map_rows(std::vector<std::string>& columns, std::vector<Json>& rows, const std::function<void(Json& row)>& change);
 

@@ -47,6 +47,23 @@ void keep_category(std::vector<std::string>&, std::vector<Json>& rows, std::stri
   keep_equal(rows, "category", py::replace(subject_of(path, "process_"), "_", " "));
 }
 
+void keep_filtered_category(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
+  keep_equal(rows, "category", subject_of(path, "filter_"));
+}
+
+void keep_filtered_gender(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
+  keep_equal(rows, "gender", subject_of(path, "filter_"));
+}
+
+// "process_docs_sanskrit_mix" keeps the subject "Sanskrit Mix".
+void keep_indic_subject(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
+  std::string subject = subject_of(path, "process_docs_");
+  if (subject == "gujarati") subject += "_surya";
+  if (subject == "sanskrit_mix") subject = "sanskrit Mix";
+  if (!subject.empty()) subject[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(subject[0])));
+  keep_equal(rows, "subject", subject);
+}
+
 // "process_social_sciences" keeps the category "Social Sciences" of Global-MMLU's light part.
 void keep_subject_category(std::vector<std::string>&, std::vector<Json>& rows, std::string_view path) {
   keep_as_named(rows, "subject_category", subject_of(path, "process_"));

@@ -11,18 +11,7 @@
 #include "twins.h"
 
 namespace evalmpi::task::native {
-namespace {
-
 namespace py = text::python;
-
-int64_t position_of_letter(const std::string& letter, size_t n_letters) {
-  if (letter.size() != 1 || letter[0] < 'A' || letter[0] >= static_cast<char>('A' + n_letters)) {
-    fail(ExitCode::kBadInput, "an answer must be one of the first {} letters, not '{}'", n_letters, letter);
-  }
-  return letter[0] - 'A';
-}
-
-}  // namespace
 
 void okapi_arc_process_docs(std::vector<std::string>& columns, std::vector<Json>& rows) {
   map_rows(columns, rows, [](Json& row) {
@@ -33,7 +22,7 @@ void okapi_arc_process_docs(std::vector<std::string>& columns, std::vector<Json>
     }
     row["query"] = "Question: " + clean_brackets(text_of(row, "instruction")) + "\nAnswer:";
     row["choices"] = choices;
-    row["gold"] = position_of_letter(text_of(row, "answer"), 5);
+    row["gold"] = letter_position(row, "answer", 5);
   });
 }
 

@@ -8,6 +8,7 @@
 
 #include "evalmpi/base/json.h"
 #include "evalmpi/task/metric.h"
+#include "native_functions.h"
 
 namespace evalmpi::task::native {
 
@@ -16,6 +17,18 @@ using Rows = std::vector<Json>;
 using Responses = std::vector<Json>;
 
 // process_docs
+void arabic_boolq_process_docs(Columns& columns, Rows& rows);
+void arabic_copa_process_docs(Columns& columns, Rows& rows);
+void arabic_exams_process_docs(Columns& columns, Rows& rows);
+void arabic_hellaswag_process_docs(Columns& columns, Rows& rows);
+void arabic_letters_process_docs(Columns& columns, Rows& rows);
+void arabic_numbers_process_docs(Columns& columns, Rows& rows);
+void arabic_toxigen_process_docs(Columns& columns, Rows& rows);
+void arabic_true_false_process_docs(Columns& columns, Rows& rows);
+void aradice_boolq_process_docs(Columns& columns, Rows& rows);
+void aradice_egyptian_process_docs(Columns& columns, Rows& rows);
+void aradice_english_boolq_process_docs(Columns& columns, Rows& rows);
+void aradice_levantine_process_docs(Columns& columns, Rows& rows);
 void arithmetic_process_docs(Columns& columns, Rows& rows);
 void bigbench_filter_multiple_choice(Columns& columns, Rows& rows);
 void drop_process_docs(Columns& columns, Rows& rows);
@@ -26,11 +39,15 @@ void hellaswag_process_docs(Columns& columns, Rows& rows);
 void hendrycks_math_process_docs(Columns& columns, Rows& rows);
 void leaderboard_gpqa_process_docs(Columns& columns, Rows& rows);
 void llama3_arc_process_docs(Columns& columns, Rows& rows);
+void mlqa_process_docs(Columns& columns, Rows& rows);
+void mmlusr_process_docs(Columns& columns, Rows& rows);
 void mutual_process_docs(Columns& columns, Rows& rows);
-void plain_hellaswag_process_docs(Columns& columns, Rows& rows);
 void okapi_arc_process_docs(Columns& columns, Rows& rows);
 void okapi_truthfulqa_process_docs(Columns& columns, Rows& rows);
+void plain_hellaswag_process_docs(Columns& columns, Rows& rows);
 void record_process_docs(Columns& columns, Rows& rows);
+void tmlu_process_docs(Columns& columns, Rows& rows);
+void tmmluplus_process_docs(Columns& columns, Rows& rows);
 void truthfulqa_process_docs_gen(Columns& columns, Rows& rows);
 void wsc273_process_doc(Columns& columns, Rows& rows);
 
@@ -38,31 +55,59 @@ void wsc273_process_doc(Columns& columns, Rows& rows);
 void crows_pairs_filter(Columns& columns, Rows& rows, std::string_view path);
 void keep_category(Columns& columns, Rows& rows, std::string_view path);
 void keep_domain(Columns& columns, Rows& rows, std::string_view path);
+void keep_filtered_category(Columns& columns, Rows& rows, std::string_view path);
+void keep_filtered_gender(Columns& columns, Rows& rows, std::string_view path);
+void keep_indic_subject(Columns& columns, Rows& rows, std::string_view path);
 void keep_mmmlu_subject(Columns& columns, Rows& rows, std::string_view path);
 void keep_subject(Columns& columns, Rows& rows, std::string_view path);
 void keep_subject_category(Columns& columns, Rows& rows, std::string_view path);
 void keep_subtask(Columns& columns, Rows& rows, std::string_view path);
 
 // Fields of a document
+Json afrixnli_consistency(const Json& document);
+Json afrixnli_relation(const Json& document);
+Json afrixnli_truth(const Json& document);
+Json arabicmmlu_doc_to_choice(const Json& document);
+Json arabicmmlu_doc_to_text(const Json& document);
+Json aradice_openbookqa_doc_to_choice(const Json& document);
+Json aradice_openbookqa_doc_to_target(const Json& document);
+Json aradice_openbookqa_doc_to_text(const Json& document);
+Json choices_literal(const Json& document);
+Json contains_doc_to_target(const Json& document);
+Json contains_doc_to_text(const Json& document);
 Json copa_doc_to_choice(const Json& document);
 Json copa_doc_to_target(const Json& document);
 Json copa_doc_to_text(const Json& document);
 Json coqa_doc_to_target(const Json& document);
 Json coqa_doc_to_text(const Json& document);
 Json crows_pairs_doc_to_choice(const Json& document);
+Json darijammlu_doc_to_text(const Json& document);
+Json egymmlu_doc_to_text(const Json& document);
+Json greekmmlu_doc_to_choice(const Json& document);
+Json greekmmlu_doc_to_text(const Json& document);
+Json indicparam_doc_to_choice(const Json& document);
+Json indicparam_doc_to_target(const Json& document);
+Json indicparam_doc_to_text(const Json& document);
+Json latin_letters_doc_to_choice(const Json& document);
 Json leaderboard_mmlu_pro_doc_to_choice(const Json& document);
 Json leaderboard_mmlu_pro_doc_to_text(const Json& document);
 Json llama3_mmlu_pro_fewshot_to_text(const Json& document);
 Json logiqa2_doc_to_text(const Json& document);
 Json logiqa_doc_to_target(const Json& document);
 Json logiqa_doc_to_text(const Json& document);
+Json mafand_prompt_1(const Json& document);
+Json mafand_prompt_3(const Json& document);
+Json mafand_reverse_prompt_1(const Json& document);
+Json mafand_reverse_prompt_3(const Json& document);
+Json mafand_target(const Json& document);
+Json mafand_target_reverse(const Json& document);
 Json mathqa_doc_to_choice(const Json& document);
 Json medmcqa_doc_to_text(const Json& document);
 Json medqa_doc_to_target(const Json& document);
 Json medqa_doc_to_text(const Json& document);
 Json mmlu_pro_doc_to_text(const Json& document);
-Json mmlu_pro_plus_doc_to_text(const Json& document);
 Json mmlu_pro_fewshot_to_target(const Json& document);
+Json mmlu_pro_plus_doc_to_text(const Json& document);
 Json mnli_doc_to_text(const Json& document);
 Json musr_doc_to_choice(const Json& document);
 Json musr_doc_to_text(const Json& document);
@@ -75,6 +120,7 @@ Json race_doc_to_text(const Json& document);
 Json record_doc_to_choice(const Json& document);
 Json record_doc_to_target(const Json& document);
 Json record_doc_to_text(const Json& document);
+Json squad2_doc_to_target(const Json& document);
 Json toxigen_doc_to_target(const Json& document);
 Json webqs_doc_to_choice(const Json& document);
 Json webqs_doc_to_target(const Json& document);
@@ -93,15 +139,25 @@ Json xcopa_doc_to_text(const Json& document, std::string_view path);
 // process_results
 MetricValues agieval_process_results(const Json& document, const Responses& responses);
 MetricValues agieval_process_results_mcqa(const Json& document, const Responses& responses);
+MetricValues contains_process_results(const Json& document, const Responses& responses);
 MetricValues coqa_process_results(const Json& document, const Responses& responses);
 MetricValues crows_pairs_process_results(const Json& document, const Responses& responses);
 MetricValues drop_process_results(const Json& document, const Responses& responses);
 MetricValues hendrycks_math_process_results(const Json& document, const Responses& responses);
 MetricValues ifeval_process_results(const Json& document, const Responses& responses);
+MetricValues mlqa_results_ar(const Json& document, const Responses& responses);
+MetricValues mlqa_results_de(const Json& document, const Responses& responses);
+MetricValues mlqa_results_en(const Json& document, const Responses& responses);
+MetricValues mlqa_results_es(const Json& document, const Responses& responses);
+MetricValues mlqa_results_hi(const Json& document, const Responses& responses);
+MetricValues mlqa_results_vi(const Json& document, const Responses& responses);
+MetricValues mlqa_results_zh(const Json& document, const Responses& responses);
 MetricValues mutual_process_results(const Json& document, const Responses& responses);
 MetricValues record_process_results(const Json& document, const Responses& responses);
-MetricValues truthfulqa_process_results_mc2(const Json& document, const Responses& responses);
+MetricValues squad2_process_results(const Json& document, const Responses& responses);
+MetricValues truthfulqa_multi_process_results_mc2(const Json& document, const Responses& responses);
 MetricValues truthfulqa_process_results_gen(const Json& document, const Responses& responses);
+MetricValues truthfulqa_process_results_mc2(const Json& document, const Responses& responses);
 MetricValues wikitext_process_results(const Json& document, const Responses& responses);
 MetricValues xquad_process_results(const Json& document, const Responses& responses);
 
@@ -109,10 +165,24 @@ MetricValues xquad_process_results(const Json& document, const Responses& respon
 void ifeval_check_document(const Json& document);
 
 // Aggregations
+double afriqa_f1(const std::vector<Json>& values);
 double cb_multi_f1(const std::vector<Json>& values);
 double ifeval_instruction_accuracy(const std::vector<Json>& values);
 double macro_f1(const std::vector<Json>& values);
+double mean_without_error(const std::vector<Json>& values);
 double micro_f1(const std::vector<Json>& values);
+double span_f1(const std::vector<Json>& values);
+double squad2_answered_exact(const std::vector<Json>& values);
+double squad2_answered_f1(const std::vector<Json>& values);
+double squad2_best_exact(const std::vector<Json>& values);
+double squad2_best_f1(const std::vector<Json>& values);
+double squad2_exact(const std::vector<Json>& values);
+double squad2_f1(const std::vector<Json>& values);
+double squad2_unanswered_exact(const std::vector<Json>& values);
+double squad2_unanswered_f1(const std::vector<Json>& values);
 double weighted_f1(const std::vector<Json>& values);
+
+// construct_requests
+std::vector<Asked> squad2_construct_requests(const Json& document);
 
 }  // namespace evalmpi::task::native
