@@ -47,6 +47,9 @@ struct Block {
 
   const ModelSpec& spec() const { return weights.spec; }
   at::ScalarType type() const { return weights.product_type; }  // of rows that products read
+  // Of products whose rows stay here, and of those that are summed or read by the host.
+  ops::ProductForm inner() const { return {.out = type(), .few_rows = segment.is_decoding}; }
+  ops::ProductForm outer() const { return {.few_rows = segment.is_decoding}; }
   const LayerSpec& layer_spec() const { return weights.spec.layer[static_cast<size_t>(layer)]; }
 };
 
@@ -92,11 +95,11 @@ Heads project(const Block& block, const LayerWeights& layer, const at::Tensor& x
   const int64_t N = shard.query_heads.size(), G = shard.kv_heads.size(), H = spec.head_dim;
   const double clip = spec.query_key_value_clip;
   const at::Tensor q_TK =
-      normalise_heads(block, layer.query_norm, clipped(layer.query(x_TD, block.type()), clip), spec.heads);
+      normalise_heads(block, layer.query_norm, clipped(layer.query(x_TD, block.inner()), clip), spec.heads);
   const at::Tensor k_TK =
-      normalise_heads(block, layer.key_norm, clipped(layer.key(x_TD, block.type()), clip), spec.kv_heads);
+      normalise_heads(block, layer.key_norm, clipped(layer.key(x_TD, block.inner()), clip), spec.kv_heads);
   return {heads_view(q_TK, N, H), heads_view(k_TK, G, H),
-          heads_view(clipped(layer.value(x_TD, block.type()), clip), G, H)};
+          heads_view(clipped(layer.value(x_TD, block.inner()), clip), G, H)};
 }
 
 // The same of latent attention: keys and values are spread out over the heads, then everything is as elsewhere.
@@ -109,13 +112,13 @@ Heads project_latent(const Block& block, const LayerWeights& layer, const at::Te
     return ops::rms_norm(x.contiguous(), norm.weight_D, latent.norm_eps, block.type());
   };
   const at::Tensor q_TQ =
-      latent.query_rank > 0 ? narrow_norm(layer.query_down(x_TD, block.type()), layer.query_down_norm) : x_TD;
-  const at::Tensor down_TK = layer.key_value_down(x_TD, block.type());
+      latent.query_rank > 0 ? narrow_norm(layer.query_down(x_TD, block.inner()), layer.query_down_norm) : x_TD;
+  const at::Tensor down_TK = layer.key_value_down(x_TD, block.inner());
   const at::Tensor c_TC = narrow_norm(down_TK.narrow(1, 0, C), layer.key_value_down_norm);
   const at::Tensor shared_TGR = down_TK.narrow(1, C, latent.rotary_dim).unsqueeze(1).expand({T, G, latent.rotary_dim});
-  const at::Tensor k_TGH = at::cat({heads_view(layer.key(c_TC, block.type()), G, own), shared_TGR}, 2);
-  return {heads_view(layer.query(q_TQ, block.type()), N, spec.head_dim), k_TGH,
-          heads_view(layer.value(c_TC, block.type()), G, latent.value_dim)};
+  const at::Tensor k_TGH = at::cat({heads_view(layer.key(c_TC, block.inner()), G, own), shared_TGR}, 2);
+  return {heads_view(layer.query(q_TQ, block.inner()), N, spec.head_dim), k_TGH,
+          heads_view(layer.value(c_TC, block.inner()), G, latent.value_dim)};
 }
 
 // This place's part of the sum over tp; the output's bias is not in it.
@@ -129,19 +132,20 @@ at::Tensor attention_part(const Block& block, const LayerWeights& layer, const a
                                 .bias_NP = block.weights.alibi_NP,
                                 .sink_N = layer.sinks_N};
   return layer.attention_out(
-      ops::attention(q_TNH, k_TGH, heads.v_TGU, block.segment.plan, block.store, block.layer, rule));
+      ops::attention(q_TNH, k_TGH, heads.v_TGU, block.segment.plan, block.store, block.layer, rule), block.outer());
 }
 
 at::Tensor run_mlp(const Block& block, const Mlp& mlp, const at::Tensor& x_TD) {
   const ModelSpec& spec = block.spec();
-  const at::ScalarType type = block.type();
+  const ops::ProductForm inner = block.inner(), outer = block.outer();
   if (spec.gate_limit > 0) {
-    const at::Tensor gate_TF = mlp.gate(x_TD, type).clamp_max(spec.gate_limit);
-    const at::Tensor up_TF = mlp.up(x_TD, type).clamp(-spec.gate_limit, spec.gate_limit).add(spec.up_offset);
-    return mlp.down(ops::activate_mul(spec.activation, gate_TF, up_TF));
+    const at::Tensor gate_TF = mlp.gate(x_TD, inner).clamp_max(spec.gate_limit);
+    const at::Tensor up_TF = mlp.up(x_TD, inner).clamp(-spec.gate_limit, spec.gate_limit).add(spec.up_offset);
+    return mlp.down(ops::activate_mul(spec.activation, gate_TF, up_TF), outer);
   }
-  if (spec.gated_mlp) return mlp.down(ops::activate_mul(spec.activation, mlp.gate(x_TD, type), mlp.up(x_TD, type)));
-  return mlp.down(ops::activate(spec.activation, mlp.up(x_TD, type)));
+  if (spec.gated_mlp)
+    return mlp.down(ops::activate_mul(spec.activation, mlp.gate(x_TD, inner), mlp.up(x_TD, inner)), outer);
+  return mlp.down(ops::activate(spec.activation, mlp.up(x_TD, inner)), outer);
 }
 
 ops::RouteRule route_rule(const ExpertSpec& experts, const LayerWeights& layer) {
@@ -158,7 +162,7 @@ ops::RouteRule route_rule(const ExpertSpec& experts, const LayerWeights& layer) 
 // This place's part of the experts' weighted sum: each expert on its tokens, added in ascending order of experts.
 at::Tensor run_experts(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
   const ModelSpec& spec = block.spec();
-  const ops::Routes routes = ops::route(layer.router(x_TD), route_rule(spec.experts, layer));
+  const ops::Routes routes = ops::route(layer.router(x_TD, block.outer()), route_rule(spec.experts, layer));
   at::Tensor sum_TD = at::zeros_like(x_TD, at::kFloat);
   for (size_t expert = 0; expert < layer.experts.size(); ++expert) {
     const ops::ExpertRows& rows = routes.of_expert[expert];
@@ -168,7 +172,8 @@ at::Tensor run_experts(const Block& block, const LayerWeights& layer, const at::
   }
   if (spec.experts.shared_mlp == 0) return sum_TD;
   const at::Tensor shared_TD = run_mlp(block, layer.shared, x_TD);
-  return sum_TD.add(spec.experts.has_shared_gate ? shared_TD.mul(ops::sigmoid(layer.shared_router(x_TD))) : shared_TD);
+  return sum_TD.add(spec.experts.has_shared_gate ? shared_TD.mul(ops::sigmoid(layer.shared_router(x_TD, block.outer())))
+                                                 : shared_TD);
 }
 
 at::Tensor mlp_part(const Block& block, const LayerWeights& layer, const at::Tensor& x_TD) {
@@ -189,7 +194,7 @@ at::Tensor run_block(const Block& block, const LayerWeights& layer, const at::Te
   const ModelSpec& spec = block.spec();
   if (spec.parallel_residual) return run_parallel(block, layer, hidden_TD);
   const auto before = [&](const Norm& norm, const at::Tensor& x_TD) {
-    return spec.norm_before ? normalise(spec, norm, x_TD, block.type()) : x_TD;
+    return spec.norm_before ? normalise(spec, norm, x_TD, block.type()) : x_TD.to(block.type());
   };
   // What a half adds to the residual.
   const auto finished = [&](const at::Tensor& part_TD, const at::Tensor& bias_D, const Norm& norm) {
@@ -355,14 +360,19 @@ PreparedSegment Transformer::prepare(const Segment& segment, ops::KeyValueStore&
           .positions_T = ops::to_device(numbers.positions_T, weights_->device),
           .rows_R = ops::to_device(borrow(rows_R), weights_->device),
           .plan = ops::AttentionPlan(store, segment.spans, static_cast<int64_t>(segment.ids.size()),
-                                     weights_->shard.kv_head_of_query, room_positions)};
+                                     weights_->shard.kv_head_of_query, room_positions),
+          .is_decoding = segment.is_decoding};
 }
 
 void Transformer::refill(PreparedSegment& prepared, const Segment& segment, ops::KeyValueStore& store) const {
-  const Numbers numbers = check_segment(segment, *weights_);
+  const auto rows = static_cast<size_t>(prepared.ids_T.numel());
+  EVALMPI_CHECK(segment.ids.size() <= rows && segment.is_decoding == prepared.is_decoding);
+  check_segment(segment, *weights_);
   prepared.plan.refill(store, segment.spans);
-  ops::refill(numbers.ids_T, prepared.ids_T);
-  ops::refill(numbers.positions_T, prepared.positions_T);
+  std::vector<int32_t> ids = segment.ids, positions = segment.positions;
+  ids.resize(rows), positions.resize(rows);
+  ops::refill(borrow(ids), prepared.ids_T);
+  ops::refill(borrow(positions), prepared.positions_T);
 }
 
 at::Tensor Transformer::embed(const Segment& segment, comm::Communicator& tp) const {
@@ -416,7 +426,8 @@ HeadResult Transformer::head(const at::Tensor& hidden_TD, std::span<const int32_
 
 at::Tensor Transformer::logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R,
                                comm::Communicator& tp) const {
-  return finish_logits(shard_logits(*weights_, hidden_TD, ops::to_device(borrow(rows_R), weights_->device)), tp);
+  const at::Tensor mine_RV = shard_logits(*weights_, hidden_TD, ops::to_device(borrow(rows_R), weights_->device));
+  return finish_logits(mine_RV, tp);
 }
 
 ops::BegunHead Transformer::begin_argmax(const at::Tensor& hidden_TD, const PreparedSegment& segment) const {
@@ -424,11 +435,13 @@ ops::BegunHead Transformer::begin_argmax(const at::Tensor& hidden_TD, const Prep
                          weights_->shard.vocab.begin, {}, {});
 }
 
-std::vector<int32_t> Transformer::finish_argmax(const ops::BegunHead& begun, comm::Communicator& tp) const {
+std::vector<int32_t> Transformer::finish_argmax(const ops::BegunHead& begun, comm::Communicator& tp,
+                                                int64_t rows) const {
+  if (rows < 0) rows = begun.rows;
+  EVALMPI_CHECK(rows <= begun.rows);
   const std::vector<ops::HeadPartial> partials = exchange(ops::finish_head(begun), tp);
   std::vector<int32_t> argmax_R;
-  for (size_t row = 0; row < partials.front().max_R.size(); ++row)
-    argmax_R.push_back(combine_row(partials, row).argmax);
+  for (int64_t row = 0; row < rows; ++row) argmax_R.push_back(combine_row(partials, static_cast<size_t>(row)).argmax);
   return argmax_R;
 }
 
@@ -436,9 +449,9 @@ at::Tensor Transformer::begin_logits(const at::Tensor& hidden_TD, const Prepared
   return shard_logits(*weights_, hidden_TD, segment.rows_R);
 }
 
-at::Tensor Transformer::finish_logits(const at::Tensor& mine_RV, comm::Communicator& tp) const {
-  const at::Tensor host_RV = mine_RV.cpu().contiguous();
-  const int64_t rows = host_RV.size(0);
+at::Tensor Transformer::finish_logits(const at::Tensor& mine_RV, comm::Communicator& tp, int64_t rows) const {
+  if (rows < 0) rows = mine_RV.size(0);
+  const at::Tensor host_RV = mine_RV.narrow(0, 0, rows).cpu().contiguous();
   const at::Tensor all_RV = at::empty({rows, spec().vocab}, host_RV.options());
   float* const all = all_RV.data_ptr<float>();
   const auto bytes = static_cast<size_t>(host_RV.numel()) * sizeof(float);

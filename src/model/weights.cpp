@@ -332,25 +332,32 @@ int64_t bytes_of_norm(const Norm& norm) { return bytes_of_tensor(norm.weight_D) 
 
 }  // namespace
 
-at::Tensor AdapterTerm::operator()(const at::Tensor& x_TK, const at::Tensor& base_TN) const {
-  const auto times = [](const at::Tensor& x, const auto& weight) {
-    return std::visit([&](const auto& stored) { return ops::linear(x, stored, {}); }, weight);
+namespace {
+
+using StoredWeight = std::variant<at::Tensor, ops::PackedLinear>;
+
+at::Tensor multiply(const at::Tensor& x_TK, const StoredWeight& weight, const at::Tensor& bias_N,
+                    const ops::ProductForm& form) {
+  if (const auto* packed = std::get_if<ops::PackedLinear>(&weight)) return ops::linear(x_TK, *packed, bias_N, form);
+  return ops::linear(x_TK, std::get<at::Tensor>(weight), bias_N).to(form.out);
+}
+
+}  // namespace
+
+at::Tensor AdapterTerm::operator()(const at::Tensor& x_TK, const at::Tensor& base_TN, bool few_rows) const {
+  const auto times = [few_rows](const at::Tensor& x, const StoredWeight& factor) {
+    return multiply(x, factor, {}, {.few_rows = few_rows});
   };
   const at::Tensor added_TN = times(times(x_TK, a_RK).mul(scale), b_NR);
   return gain_N.defined() ? base_TN.mul(gain_N.sub(1)).add(added_TN.mul(gain_N)) : added_TN;
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x_TK, at::ScalarType out) const {
-  const at::Tensor first_bias = terms.empty() ? bias : at::Tensor();
-  const at::ScalarType first_type = terms.empty() ? out : at::kFloat;
-  const auto* packed = std::get_if<ops::PackedLinear>(&weight);
-  const at::Tensor base_TN = packed != nullptr
-                                 ? ops::linear(x_TK, *packed, first_bias, first_type)
-                                 : ops::linear(x_TK, std::get<at::Tensor>(weight), first_bias).to(first_type);
-  if (terms.empty()) return base_TN;
+at::Tensor Linear::operator()(const at::Tensor& x_TK, const ops::ProductForm& form) const {
+  if (terms.empty()) return multiply(x_TK, weight, bias, form);
+  const at::Tensor base_TN = multiply(x_TK, weight, {}, {.few_rows = form.few_rows});
   at::Tensor sum_TN = base_TN;
-  for (const AdapterTerm& term : terms) sum_TN = sum_TN.add(term(x_TK, base_TN));
-  return (bias.defined() ? sum_TN.add(bias) : sum_TN).to(out);
+  for (const AdapterTerm& term : terms) sum_TN = sum_TN.add(term(x_TK, base_TN, form.few_rows));
+  return (bias.defined() ? sum_TN.add(bias) : sum_TN).to(form.out);
 }
 
 int64_t AdapterTerm::bytes() const {

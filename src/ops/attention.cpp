@@ -139,6 +139,7 @@ std::vector<std::vector<int32_t>> query_heads_of_kv_heads(std::span<const int32_
 // On a CPU a plan is its spans: layers are admitted one by one.
 struct AttentionPlan::Storage {
   std::vector<AttentionSpan> spans;
+  std::vector<int32_t> lengths;  // of the first spans
   int64_t rows, query_heads;
   std::vector<std::vector<int32_t>> query_heads_of;  // each KV head
   cuda::DevicePlanHandle device;                     // null on a CPU
@@ -148,10 +149,12 @@ AttentionPlan::AttentionPlan(KeyValueStore& store, std::span<const AttentionSpan
                              std::span<const int32_t> kv_head_of_query_N, int64_t room_positions)
     : storage_(std::make_unique<Storage>(
           Storage{.spans = {spans.begin(), spans.end()},
+                  .lengths = {},
                   .rows = rows,
                   .query_heads = static_cast<int64_t>(kv_head_of_query_N.size()),
                   .query_heads_of = query_heads_of_kv_heads(kv_head_of_query_N, store.storage().kv_heads),
                   .device = nullptr})) {
+  for (const AttentionSpan& span : spans) storage_->lengths.push_back(span.length);
   cuda::DeviceStore* device_store = store.storage().device.get();
   if (device_store) {
     storage_->device = cuda::make_device_plan(*device_store, spans, rows, kv_head_of_query_N, room_positions);
@@ -163,12 +166,17 @@ AttentionPlan& AttentionPlan::operator=(AttentionPlan&&) noexcept = default;
 AttentionPlan::~AttentionPlan() = default;
 
 void AttentionPlan::refill(KeyValueStore& store, std::span<const AttentionSpan> spans) {
-  const auto is_longer = [](const AttentionSpan& a, const AttentionSpan& b) { return a.length > b.length; };
-  EVALMPI_CHECK(spans.size() == storage_->spans.size());
+  EVALMPI_CHECK(spans.size() <= storage_->lengths.size());
   EVALMPI_CHECK((storage_->device == nullptr) == (store.storage().device == nullptr));
-  for (size_t i = 0; i < spans.size(); ++i) EVALMPI_CHECK(!is_longer(spans[i], storage_->spans[i]));
+  for (size_t i = 0; i < spans.size(); ++i) EVALMPI_CHECK(spans[i].length <= storage_->lengths[i]);
   storage_->spans.assign(spans.begin(), spans.end());
   if (storage_->device) cuda::refill(*storage_->device, *store.storage().device, spans);
+}
+
+bool AttentionPlan::fits(const KeyValueStore& store) const {
+  const cuda::DeviceStore* device_store = store.storage().device.get();
+  if (!storage_->device) return device_store == nullptr;
+  return device_store != nullptr && cuda::fits(*storage_->device, *device_store);
 }
 
 at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU,

@@ -159,7 +159,11 @@ BegunHead begin_head(const at::Tensor& hidden_RD, const PackedLinear& weight_VD,
                          .first_id = first_id,
                          .row_of_target = row_of_target,
                          .token_of_target = token_of_target};
-  return {.on_host = on_host(task), .on_device = {}};
+  return {.on_host = on_host(task),
+          .on_device = {},
+          .rows = task.rows,
+          .targets = static_cast<int64_t>(row_of_target.size()),
+          .first_id = first_id};
 }
 
 HeadPartial finish_head(const BegunHead& begun) {

@@ -118,10 +118,10 @@ void multiply_panels(const float* x, int64_t rows, const PackedLinear::Storage& 
 }
 
 at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const at::Tensor& bias_N,
-                  at::ScalarType out_type) {
+                  const ProductForm& form) {
   const PackedLinear::Storage& weight = weight_NK.storage();
-  if (weight.rows_NK.defined()) return cuda::linear(x_TK, weight.rows_NK, bias_N, out_type);
-  EVALMPI_CHECK(out_type == at::kFloat);
+  if (weight.rows_NK.defined()) return cuda::linear(x_TK, weight.rows_NK, bias_N, form);
+  EVALMPI_CHECK(form.out == at::kFloat);
   EVALMPI_CHECK(x_TK.dim() == 2 && x_TK.scalar_type() == at::kFloat && x_TK.device().is_cpu());
   EVALMPI_CHECK(x_TK.size(1) == weight.in_features);
   EVALMPI_CHECK(!bias_N.defined() || (bias_N.scalar_type() == at::kFloat && bias_N.numel() == weight.out_features));

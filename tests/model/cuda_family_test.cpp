@@ -2,6 +2,9 @@
 // bfloat16 within what transformers' own bfloat16 differs by, rows against themselves in other company, lanes, places
 // of a tensor-parallel group, adapters, and segments that are filled again.
 
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAGuard.h>
+
 #include <thread>
 
 #include "cuda_device.h"
@@ -122,7 +125,7 @@ TEST_P(CudaFamily, SegmentsCanBeFilledAgain) {
   const int64_t layers = spec_.layers;
   const auto step = [&](int32_t position) {
     const int32_t id = expected_.ids.at(static_cast<size_t>(position));
-    return Segment{{id, id}, {position, position}, {{0, position, 0, 1}, {1, position, 1, 1}}};
+    return Segment{{id, id}, {position, position}, {{0, position, 0, 1}, {1, position, 1, 1}}, true};
   };
   ops::KeyValueStore one = transformer.make_key_value_store(2), other = transformer.make_key_value_store(2);
   const Ids rows = {0, 1};
@@ -138,6 +141,50 @@ TEST_P(CudaFamily, SegmentsCanBeFilledAgain) {
               transformer.head(want_TD, rows, {}, {}, alone).argmax_R);
     EXPECT_TRUE(transformer.finish_logits(transformer.begin_logits(hidden_TD, prepared), alone)
                     .equal(transformer.logits(want_TD, rows, alone)));
+  }
+}
+
+// The same steps by a CUDA graph, the last ones with fewer rows.
+TEST_P(CudaFamily, StepsOfDecodingCanBeCaptured) {
+  EVALMPI_NEEDS_CUDA();
+  if (spec_.experts.count > 0) GTEST_SKIP() << "its experts wait for the device";
+  const Transformer transformer = model(at::kBFloat16);
+  const InferenceThread inference;
+  const c10::cuda::CUDAStreamGuard on_own_stream(c10::cuda::getStreamFromPool());
+  comm::Communicator alone = comm::Communicator::self();
+  const auto step = [&](int32_t position, int32_t paths) {
+    Segment segment;
+    for (int32_t path = 0; path < paths; ++path) {
+      segment.ids.push_back(expected_.ids.at(static_cast<size_t>(position + path)));
+      segment.positions.push_back(position);
+      segment.spans.push_back({path, position, path, 1});
+    }
+    segment.is_decoding = true;
+    return segment;
+  };
+  const Ids all_rows = {0, 1, 2};
+  ops::KeyValueStore one = transformer.make_key_value_store(3), other = transformer.make_key_value_store(3);
+  PreparedSegment prepared = transformer.prepare(step(0, 3), one, all_rows, 70);
+  const auto compute = [&](const PreparedSegment& segment, ops::KeyValueStore& store) {
+    const at::Tensor hidden_TD =
+        transformer.run_layers(transformer.embed(segment, alone), segment, 0, spec_.layers, store, alone);
+    return transformer.begin_argmax(hidden_TD, segment);
+  };
+  compute(prepared, one);  // products choose their kernels
+  compute(transformer.prepare(step(0, 3), other, all_rows), other);
+  at::cuda::CUDAGraph graph;
+  graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+  const ops::BegunHead begun = compute(prepared, one);
+  graph.capture_end();
+  for (int32_t position = 1; position < 70; ++position) {
+    const int32_t paths = position < 40 ? 3 : 1;
+    const Segment next = step(position, paths);
+    ASSERT_TRUE(prepared.plan.fits(one));
+    transformer.refill(prepared, next, one);
+    graph.replay();
+    const std::vector<int32_t> found = transformer.finish_argmax(begun, alone, paths);
+    const PreparedSegment own = transformer.prepare(next, other, Ids(all_rows.begin(), all_rows.begin() + paths));
+    EXPECT_EQ(found, transformer.finish_argmax(compute(own, other), alone, paths)) << position;
   }
 }
 

@@ -266,5 +266,42 @@ TEST(Transformer, NanIsAnErrorOnAllRanks) {
   });
 }
 
+// Steps of decoding by one prepared segment, filled again each time, also with fewer rows: bits of segments of their
+// own.
+TEST(Transformer, PreparedSegmentsCanBeFilledAgain) {
+  const Ids ids = longest_sequence("llama");
+  const auto step = [&](int32_t position, int32_t paths) {
+    Segment segment;
+    for (int32_t path = 0; path < paths; ++path) {
+      segment.ids.push_back(ids[static_cast<size_t>(position + path)]);
+      segment.positions.push_back(position);
+      segment.spans.push_back({path, position, path, 1});
+    }
+    segment.is_decoding = true;
+    return segment;
+  };
+  const auto steps = static_cast<int32_t>(ids.size()) - 1;
+  Group group(fixture("llama"), 3);
+  group.run([&](const Transformer& model, comm::Communicator& tp) {
+    ops::KeyValueStore one = model.make_key_value_store(2), other = model.make_key_value_store(2);
+    const int64_t layers = model.spec().layers;
+    PreparedSegment prepared = model.prepare(step(0, 2), one, Ids{0, 1}, steps);
+    for (int32_t position = 0; position < steps; ++position) {
+      const int32_t paths = position < 10 ? 2 : 1;
+      const Segment own = step(position, paths);
+      const Ids rows = all_rows(static_cast<size_t>(paths));
+      if (position > 0) model.refill(prepared, own, one);
+      const at::Tensor found_TD = model.run_layers(model.embed(prepared, tp), prepared, 0, layers, one, tp);
+      const at::Tensor want_TD = run_segment(model, own, other, tp);
+      EXPECT_TRUE(found_TD.narrow(0, 0, paths).equal(want_TD)) << position;
+      EXPECT_EQ(model.finish_argmax(model.begin_argmax(found_TD, prepared), tp, paths),
+                model.head(want_TD, rows, {}, {}, tp).argmax_R);
+      EXPECT_TRUE(model.finish_logits(model.begin_logits(found_TD, prepared), tp, paths)
+                      .equal(model.logits(want_TD, rows, tp)));
+    }
+    return 0;
+  });
+}
+
 }  // namespace
 }  // namespace evalmpi::model

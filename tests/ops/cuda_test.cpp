@@ -50,7 +50,7 @@ TEST(CudaOps, linear_agrees_with_the_cpu) {
       const PackedLinear weight = PackedLinear::pack(on_device(w, type));
       EXPECT_LE(largest_difference(linear(on_device(x, type), weight, on_device(bias)), want), 2e-5 * std::sqrt(k))
           << n << " x " << k;
-      EXPECT_LE(largest_difference(linear(on_device(x, type), weight, on_device(bias), type), want),
+      EXPECT_LE(largest_difference(linear(on_device(x, type), weight, on_device(bias), {.out = type}), want),
                 5 * rounding(type));
     }
   }
@@ -63,10 +63,11 @@ TEST(CudaOps, rows_of_linear_are_pure) {
              {301, 200}, {768, 768}, {4096, 4096}, {14336, 4096}, {4096, 14336}, {16384, 768}}) {
       const PackedLinear weight = PackedLinear::pack(on_device(random_tensor({n, k}, 1, 0.05), type));
       const at::Tensor x = on_device(random_tensor({1200, k}, 2), type);
-      for (const at::ScalarType out : {at::kFloat, type}) {
-        const at::Tensor whole = linear(x, weight, {}, out);
+      for (const ProductForm& form : {ProductForm{}, ProductForm{.out = type}, ProductForm{.few_rows = true},
+                                      ProductForm{.out = type, .few_rows = true}}) {
+        const at::Tensor whole = linear(x, weight, {}, form);
         for (const int64_t rows : {1, 2, 3, 7, 16, 17, 64, 100, 128, 256, 512, 1000, 1024}) {
-          EXPECT_TRUE(linear(x.narrow(0, 37, rows), weight, {}, out).equal(whole.narrow(0, 37, rows)))
+          EXPECT_TRUE(linear(x.narrow(0, 37, rows), weight, {}, form).equal(whole.narrow(0, 37, rows)))
               << c10::toString(type) << " " << n << " x " << k << ", " << rows << " rows";
         }
       }

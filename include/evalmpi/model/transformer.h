@@ -26,6 +26,10 @@ struct Segment {
   std::vector<int32_t> ids;        // [T]
   std::vector<int32_t> positions;  // [T]; row s.row + i of span s is at position s.start + i
   std::vector<ops::AttentionSpan> spans;
+  // Every row is a generated token's, in a step of decoding: products of a device then use the kernels that are chosen
+  // for few rows (ops::ProductForm), which may differ in bits. So a caller who wants a sequence's bits not to depend on
+  // its company marks the same tokens so each time. Without meaning on a CPU.
+  bool is_decoding = false;
 };
 
 // A segment where the model computes: its numbers on the weights' device, made once for all layers.
@@ -33,6 +37,7 @@ struct PreparedSegment {
   at::Tensor ids_T, positions_T;  // int32
   at::Tensor rows_R;              // int32: the rows that the head is asked for
   ops::AttentionPlan plan;
+  bool is_decoding = false;
 };
 
 // What the head says about M targets on R rows.
@@ -68,11 +73,13 @@ class Transformer {
   PreparedSegment prepare(const Segment& segment, ops::KeyValueStore& store, std::span<const int32_t> rows_R = {},
                           int64_t room_positions = 0) const;
 
-  // Puts the next segment of the same shape (rows, spans, and the same rows_R) into `prepared`, with nothing allocated
-  // on the device: a CUDA graph that was captured with `prepared` then computes it. Such a graph holds embed(),
-  // run_layers() and begin_argmax() or begin_logits(); what comes before (this) and after (finish_*) is outside it.
-  // Layers with experts wait for the device and cannot be captured. Before a capture the same shape is computed once
-  // without one, since products choose their kernels then. FAILS: as prepare.
+  // Puts the next segment into `prepared`, with nothing allocated on the device: a CUDA graph that was captured with
+  // `prepared` then computes it. The segment has at most as many rows and spans, none of which is longer than the one
+  // in its place; the rows that it lacks are computed as a token without context, and mean nothing. rows_R stays. Such
+  // a graph holds embed(), run_layers() and begin_argmax() or begin_logits(); what comes before (this) and after
+  // (finish_*) is outside it. Layers with experts wait for the device and cannot be captured. Before a capture the same
+  // shape is computed once without one, since products choose their kernels then.
+  // REQUIRES: prepared.plan.fits(store). FAILS: as prepare.
   void refill(PreparedSegment& prepared, const Segment& segment, ops::KeyValueStore& store) const;
 
   // Token embeddings (plus learned positions where the family has them) -> hidden_TD float32, complete on every tp
@@ -97,11 +104,12 @@ class Transformer {
   at::Tensor logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R, comm::Communicator& tp) const;
 
   // The two above in two steps for a prepared segment's rows_R: begin_* only starts work on the weights' device, and
-  // finish_* waits for it once and combines the places. begin_logits gives this place's logits [R, its vocabulary].
+  // finish_* (COLLECTIVE over tp) waits for it once and combines the places, for the first `rows` of rows_R.
+  // begin_logits gives this place's logits [R, its vocabulary].
   ops::BegunHead begin_argmax(const at::Tensor& hidden_TD, const PreparedSegment& segment) const;
-  std::vector<int32_t> finish_argmax(const ops::BegunHead& begun, comm::Communicator& tp) const;  // [R]; COLLECTIVE
+  std::vector<int32_t> finish_argmax(const ops::BegunHead& begun, comm::Communicator& tp, int64_t rows = -1) const;
   at::Tensor begin_logits(const at::Tensor& hidden_TD, const PreparedSegment& segment) const;
-  at::Tensor finish_logits(const at::Tensor& mine_RV, comm::Communicator& tp) const;  // as logits(); COLLECTIVE
+  at::Tensor finish_logits(const at::Tensor& mine_RV, comm::Communicator& tp, int64_t rows = -1) const;  // as logits()
 
  private:
   std::shared_ptr<const Weights> weights_;

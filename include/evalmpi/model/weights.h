@@ -27,7 +27,7 @@ struct AdapterTerm {
   at::Tensor gain_N = {};  // float32, DoRA's factor of each output; undefined: none
 
   // What is added to the linear's own x W^T.
-  at::Tensor operator()(const at::Tensor& x_TK, const at::Tensor& base_TN) const;
+  at::Tensor operator()(const at::Tensor& x_TK, const at::Tensor& base_TN, bool few_rows) const;
   int64_t bytes() const;
 };
 
@@ -38,8 +38,8 @@ struct Linear {
   at::Tensor bias;  // float32, undefined: none
   std::vector<AdapterTerm> terms = {};
 
-  // The result is in `out`: float32, or Weights::product_type.
-  at::Tensor operator()(const at::Tensor& x_TK, at::ScalarType out = at::kFloat) const;
+  // The result is in form.out: float32, or Weights::product_type.
+  at::Tensor operator()(const at::Tensor& x_TK, const ops::ProductForm& form = {}) const;
   int64_t bytes() const;
 };
 

@@ -95,9 +95,12 @@ class AttentionPlan {
   AttentionPlan& operator=(AttentionPlan&&) noexcept;
   ~AttentionPlan();
 
-  // REQUIRES: `store` is the one that this was made for and has not grown (KeyValueStore::reserve first); as many rows
-  // and spans as before, none of them longer. The numbers go to the device by the current stream.
+  // REQUIRES: fits(store); at most as many spans as the first time, none longer than the one in its place, within the
+  // same rows. Rows that no span has are zero in the result. The numbers go to the device by the current stream.
   void refill(KeyValueStore& store, std::span<const AttentionSpan> spans);
+  // Whether `store` is the one that this was made for and its memory has not moved since: more positions (reserve) or
+  // less sharing move it. A plan with room_positions takes what all paths may need at once, so that their use does not.
+  bool fits(const KeyValueStore& store) const;
 
   struct Storage;
   const Storage& storage() const { return *storage_; }

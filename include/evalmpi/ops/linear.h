@@ -32,11 +32,20 @@ class PackedLinear {
   std::shared_ptr<const Storage> storage_;
 };
 
-// x_TK contiguous -> [T, N] in `out`. bias_N float32, may be undefined. K = 0 gives the bias (or zeros). On a CPU x and
-// `out` are float32. On a CUDA device x becomes the weight's dtype, sums are float32 (never TF32), and `out` is float32
-// or that dtype; the kernel is chosen for (N, K, dtypes) alone, so that a row's bits do not depend on the other rows.
+// How a device computes a product; a CPU knows only the first form of both.
+struct ProductForm {
+  at::ScalarType out = at::kFloat;  // of the result: float32, or the weight's dtype
+  // The kernel is chosen for steps of decoding (64 rows) instead of long segments (2,048). It serves any number of
+  // rows, but the two kernels may differ in bits: whoever wants equal bits asks for the same one for the same row each
+  // time.
+  bool few_rows = false;
+};
+
+// x_TK contiguous -> [T, N] in form.out. bias_N float32, may be undefined. K = 0 gives the bias (or zeros). On a CPU x
+// and the result are float32. On a CUDA device x becomes the weight's dtype and sums are float32 (never TF32); the
+// kernel is chosen for (N, K, dtypes, form) alone, so that a row's bits do not depend on the other rows.
 at::Tensor linear(const at::Tensor& x_TK, const PackedLinear& weight_NK, const at::Tensor& bias_N,
-                  at::ScalarType out = at::kFloat);
+                  const ProductForm& form = {});
 
 // The same through ATen, differentiable, on x's device, in x's dtype.
 at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N);

@@ -20,7 +20,7 @@ at::Tensor activate(Activation, const at::Tensor&) { absent(); }
 at::Tensor activate_mul(Activation, const at::Tensor&, const at::Tensor&) { absent(); }
 at::Tensor scale_and_cap(const at::Tensor&, double, double) { absent(); }
 at::Tensor embedding(const at::Tensor&, const at::Tensor&, int64_t) { absent(); }
-at::Tensor linear(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::ScalarType) { absent(); }
+at::Tensor linear(const at::Tensor&, const at::Tensor&, const at::Tensor&, const ProductForm&) { absent(); }
 at::Tensor launch_head(const at::Tensor&, const at::Tensor&, const LogitRule&, const at::Tensor&, const at::Tensor&) {
   absent();
 }
@@ -31,6 +31,7 @@ DevicePlanHandle make_device_plan(DeviceStore&, std::span<const AttentionSpan>, 
                                   int64_t) {
   absent();
 }
+bool fits(const DevicePlan&, const DeviceStore&) { absent(); }
 void refill(DevicePlan&, DeviceStore&, std::span<const AttentionSpan>) { absent(); }
 at::Tensor attention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const DevicePlan&, DeviceStore&, int64_t,
                      const AttentionRule&) {

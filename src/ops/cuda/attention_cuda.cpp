@@ -29,6 +29,7 @@ class DevicePlan {
       : order_(make_head_order(kv_head_of_query, store.kv_heads())), rows_(rows) {
     tile_rows_ = attention_tile_rows(data_type(store.options().dtype().toScalarType()), store.head_dim(),
                                      store.value_dim(), order_.most_of_a_kv_head);
+    if (room_positions > 0) store.take_room();
     const SpanTables tables = store.admit(spans, rows, tile_rows_);
     tiles_ = static_cast<int64_t>(tables.tiles.size());
     stored_ = room_positions > 0 ? rows : static_cast<int64_t>(tables.stored.size());
@@ -41,12 +42,19 @@ class DevicePlan {
     stored_at_ = tiles_at_ + rounded_up(tiles_ * kInts<RowTile>);
     sources_at_ = stored_at_ + rounded_up(stored_ * kInts<StoredRow>);
     numbers_ = at::empty({sources_at_ + sources_}, store.options().dtype(at::kInt));
+    int64_t span_rows = 0;
+    for (const AttentionSpan& span : spans) span_rows += span.length;
+    is_every_row_computed_ = room_positions == 0 && span_rows == rows;
     fill(tables);
+    version_ = store.version();
   }
 
+  bool fits(const DeviceStore& store) const { return store.version() == version_; }
+
   void refill(DeviceStore& store, std::span<const AttentionSpan> spans) {
-    for (const AttentionSpan& span : spans) EVALMPI_CHECK(int64_t{span.start} + span.length <= store.capacity());
+    EVALMPI_CHECK(fits(store));
     fill(store.admit(spans, rows_, tile_rows_));
+    EVALMPI_CHECK(fits(store));
   }
 
   AttendCall<void> call() const {
@@ -66,6 +74,7 @@ class DevicePlan {
   int64_t most_query_heads() const { return order_.most_of_a_kv_head; }
   int64_t tiles() const { return tiles_; }
   int64_t stored() const { return stored_; }
+  bool is_every_row_computed() const { return is_every_row_computed_; }
 
  private:
   void fill(const SpanTables& tables) {
@@ -89,6 +98,8 @@ class DevicePlan {
 
   HeadOrder order_;
   int64_t rows_;
+  bool is_every_row_computed_ = false;
+  int64_t version_ = 0;  // of the store's memory
   int tile_rows_ = 1;
   int64_t tiles_ = 0, stored_ = 0, sources_ = 0;  // there is room for
   int64_t begin_at_ = 0, kv_head_at_ = 0, tiles_at_ = 0, stored_at_ = 0, sources_at_ = 0;
@@ -103,6 +114,8 @@ DevicePlanHandle make_device_plan(DeviceStore& store, std::span<const AttentionS
   return DevicePlanHandle(new DevicePlan(store, spans, rows, kv_head_of_query_N, room_positions));
 }
 
+bool fits(const DevicePlan& plan, const DeviceStore& store) { return plan.fits(store); }
+
 void refill(DevicePlan& plan, DeviceStore& store, std::span<const AttentionSpan> spans) {
   const OnDevice guard(store.options().device());
   plan.refill(store, spans);
@@ -116,7 +129,9 @@ at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at:
     EVALMPI_CHECK(x.device() == keys.device() && x.scalar_type() == keys.scalar_type());
   const at::Tensor q = ready(q_TNH), k = ready(k_TGH), v = ready(v_TGU);
   const at::Tensor bias = ready(rule.bias_NP), sinks = ready(rule.sink_N);
-  at::Tensor out = at::zeros({q.size(0), q.size(1) * store.value_dim()}, q.options());
+  const int64_t width = q.size(1) * store.value_dim();
+  at::Tensor out = plan.is_every_row_computed() ? at::empty({q.size(0), width}, q.options())
+                                                : at::zeros({q.size(0), width}, q.options());
   const DataType type = data_type(keys.scalar_type());
   AttendCall<void> call = plan.call();
   call.q = q.const_data_ptr();

@@ -38,9 +38,10 @@ at::Tensor activate_mul(Activation kind, const at::Tensor& gate_TF, const at::Te
 at::Tensor scale_and_cap(const at::Tensor& x_TV, double scale, double cap);  // float32
 at::Tensor embedding(const at::Tensor& weight_VD, const at::Tensor& ids_T, int64_t first_id);
 
-// x W^T + b in weight's type with float32 sums, rounded once to `out` (float32 or weight's type). The kernel is chosen
-// for (N, K, types) alone, so that a row's bits do not depend on the number of rows (product.cpp).
-at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N, at::ScalarType out);
+// x W^T + b in weight's type with float32 sums, rounded once to form.out (float32 or weight's type). The kernel is
+// chosen for (N, K, types, form) alone, so that a row's bits do not depend on the number of rows (product.cpp).
+at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N,
+                  const ProductForm& form);
 
 // [R * 3 + M] int32 on the device: for each row the bits of its max and sum and its argmax, then the bits of the
 // targets' logits.
@@ -60,6 +61,7 @@ struct DevicePlanDeleter {
 using DevicePlanHandle = std::unique_ptr<DevicePlan, DevicePlanDeleter>;
 DevicePlanHandle make_device_plan(DeviceStore& store, std::span<const AttentionSpan> spans, int64_t rows,
                                   std::span<const int32_t> kv_head_of_query_N, int64_t room_positions);
+bool fits(const DevicePlan& plan, const DeviceStore& store);
 void refill(DevicePlan& plan, DeviceStore& store, std::span<const AttentionSpan> spans);
 at::Tensor attention(const at::Tensor& q_TNH, const at::Tensor& k_TGH, const at::Tensor& v_TGU, const DevicePlan& plan,
                      DeviceStore& store, int64_t layer, const AttentionRule& rule);

@@ -4,13 +4,18 @@
 #include <ATen/ops/index_select.h>
 
 #include <algorithm>
-#include <cstring>
+#include <atomic>
 
 #include "cuda_ops.h"
 #include "evalmpi/base/error.h"
 
 namespace evalmpi::ops::cuda {
 namespace {
+
+int64_t next_version() {
+  static std::atomic<int64_t> last{0};
+  return ++last;
+}
 
 at::Tensor on_device(std::span<const int32_t> slots, at::Device device) {
   at::Tensor numbers = at::empty({static_cast<int64_t>(slots.size())}, at::kInt);
@@ -25,6 +30,7 @@ DeviceStore::DeviceStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_
     : kv_heads_(kv_heads),
       head_dim_(head_dim),
       value_dim_(value_dim),
+      version_(next_version()),
       options_(options),
       tables_(paths),
       keys_(static_cast<size_t>(layers)),
@@ -38,7 +44,7 @@ DeviceStore::DeviceStore(int64_t layers, int64_t paths, int64_t kv_heads, int64_
 void DeviceStore::reserve(int64_t positions) {
   const std::lock_guard lock(mutex_);
   capacity_ = std::max(capacity_, positions);
-  make_room();
+  make_room(false);
 }
 
 void DeviceStore::share(int64_t positions) {
@@ -57,14 +63,15 @@ SpanTables DeviceStore::admit(std::span<const AttentionSpan> spans, int64_t rows
   for (const AttentionSpan& span : spans)
     if (const int64_t end = int64_t{span.start} + span.length; end > capacity_)
       capacity_ = std::max(end, capacity_ + capacity_ / 2);
-  make_room();
+  make_room(false);
   return tables;
 }
 
 // Path 0 has room for all its positions; so have the others once one of them is used, but for what they share.
-void DeviceStore::make_room() {
+void DeviceStore::make_room(bool for_all_paths) {
   int64_t needed = paths() > 0 ? capacity_ : 0;
-  if (tables_.slot_count() > needed) needed += (paths() - 1) * (capacity_ - tables_.shared());
+  if (paths() > 0 && (for_all_paths || tables_.slot_count() > needed))
+    needed += (paths() - 1) * (capacity_ - tables_.shared());
   needed = std::max(needed, tables_.slot_count());
   if (needed <= slots_) return;
   for (int64_t layer = 0; layer < layers(); ++layer) {
@@ -75,6 +82,12 @@ void DeviceStore::make_room() {
     }
   }
   slots_ = needed;
+  version_ = next_version();
+}
+
+void DeviceStore::take_room() {
+  const std::lock_guard lock(mutex_);
+  make_room(true);
 }
 
 void DeviceStore::copy_from(const DeviceStore& other, int32_t from, int32_t to, int64_t length) {
@@ -95,7 +108,7 @@ void DeviceStore::copy_from(const DeviceStore& other, int32_t from, int32_t to, 
   const std::lock_guard lock(mutex_);
   const auto skipped = static_cast<size_t>(tables_.shared());
   const std::span<const int32_t> target = tables_.renew(to, length);
-  make_room();
+  make_room(false);
   if (source.size() == skipped) return;
   const at::Tensor source_L = on_device(std::span(source).subspan(skipped), other.options_.device());
   const at::Tensor target_L = on_device(target.subspan(skipped), options_.device()).to(at::kLong);

@@ -28,6 +28,11 @@ class DeviceStore {
   // SlotTables::admit, with room for what the spans add.
   SpanTables admit(std::span<const AttentionSpan> spans, int64_t rows, int tile_rows);
 
+  // Takes all the room that its paths may ever need, so that memory stays where it is until capacity or sharing change.
+  void take_room();
+  // Of the memory of keys and values: changes when that moves, and differs between stores.
+  int64_t version() const { return version_; }
+
   const at::TensorOptions& options() const { return options_; }
   int64_t layers() const { return static_cast<int64_t>(keys_.size()); }
   int64_t paths() const { return tables_.paths(); }
@@ -39,11 +44,12 @@ class DeviceStore {
   const at::Tensor& values(int64_t layer) const { return values_.at(layer); }  // [slots, G, U]
 
  private:
-  void make_room();
+  void make_room(bool for_all_paths);
 
   int64_t kv_heads_, head_dim_, value_dim_;
   int64_t capacity_ = 0;  // positions on every path
   int64_t slots_ = 0;     // there is room for
+  int64_t version_;
   at::TensorOptions options_;
   SlotTables tables_;
   std::vector<at::Tensor> keys_, values_;

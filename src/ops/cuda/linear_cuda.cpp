@@ -11,8 +11,9 @@
 namespace evalmpi::ops::cuda {
 namespace {
 
-// Logits of this many rows and columns are in memory at a time: 128 MiB.
-constexpr int64_t kHeadRows = 2048;
+// Logits of this many rows and columns are in memory at a time: 32 MiB, which the second cache of an A100 or H100
+// holds. The number of rows does not matter to a row; that of columns does, so it is part of the class.
+constexpr int64_t kHeadRows = 512;
 constexpr int64_t kHeadColumns = 16384;
 
 constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // of products that may split their sums
@@ -23,7 +24,9 @@ at::Tensor bias_in(const at::Tensor& bias_N, at::ScalarType type) {
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N, at::ScalarType out) {
+at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at::Tensor& bias_N,
+                  const ProductForm& form) {
+  const at::ScalarType out = form.out;
   EVALMPI_CHECK(x_TK.dim() == 2 && x_TK.size(1) == weight_NK.size(1) && x_TK.device() == weight_NK.device());
   EVALMPI_CHECK(!bias_N.defined() || bias_N.numel() == weight_NK.size(0));
   EVALMPI_CHECK(out == at::kFloat || out == weight_NK.scalar_type());
@@ -48,6 +51,7 @@ at::Tensor linear(const at::Tensor& x_TK, const at::Tensor& weight_NK, const at:
                   .in_features = k,
                   .type = data_type(weight.scalar_type()),
                   .y_type = data_type(out),
+                  .few_rows = form.few_rows,
                   .workspace = workspace_bytes > 0 ? workspace.mutable_data_ptr() : nullptr,
                   .workspace_bytes = workspace_bytes},
                  stream_of(x));
@@ -71,7 +75,7 @@ at::Tensor launch_head(const at::Tensor& hidden_RD, const at::Tensor& weight_VD,
     for (int64_t column = 0; column == 0 || column < vocabulary; column += kHeadColumns) {
       const int64_t width = std::min(kHeadColumns, vocabulary - column);
       const at::Tensor bias = rule.bias_V.defined() ? rule.bias_V.narrow(0, column, width) : rule.bias_V;
-      const at::Tensor logits = linear(some_rows, weight_VD.narrow(0, column, width), bias, at::kFloat);
+      const at::Tensor logits = linear(some_rows, weight_VD.narrow(0, column, width), bias, {});
       const LogitTile tile = {.logits = logits.const_data_ptr<float>(),
                               .rows = tile_rows,
                               .width = width,

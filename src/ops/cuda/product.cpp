@@ -17,8 +17,10 @@
 namespace evalmpi::ops::cuda {
 namespace {
 
-// What the kernels are chosen for: enough rows to fill a device.
-constexpr uint64_t kReferenceRows = 2048;
+// What the kernels are chosen for: enough rows to fill a device, or those of a step of decoding, where the weight's
+// columns are spread over as many multiprocessors as can be.
+constexpr int64_t kManyRows = 2048;
+constexpr int64_t kFewRows = 64;
 // Allocations of libtorch begin at multiples of 512 bytes; inner tiles of a tensor at multiples of 16.
 constexpr uint32_t kAlignmentBytes = 16;
 
@@ -93,7 +95,8 @@ void prefer(const Preference& preference, cublasLtMatmulPreferenceAttributes_t a
 
 // The rows that a kernel is chosen for.
 int64_t chosen_rows(const ProductCall& call) {
-  return call.workspace != nullptr ? call.rows : static_cast<int64_t>(kReferenceRows);
+  if (call.workspace != nullptr) return call.rows;
+  return call.few_rows ? kFewRows : kManyRows;
 }
 
 cublasLtMatmulAlgo_t ask_for_kernel(cublasLtHandle_t handle, const ProductCall& call) {

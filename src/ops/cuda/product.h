@@ -14,8 +14,9 @@ struct ProductCall {
   const void* bias;    // [out_features] in y_type, or null
   void* y;             // [rows][out_features]
   int64_t rows, out_features, in_features;
-  DataType type;    // of x and weight
-  DataType y_type;  // float32, or `type`
+  DataType type;          // of x and weight
+  DataType y_type;        // float32, or `type`
+  bool few_rows = false;  // the kernel is chosen for steps of decoding
   // Not null: the kernel may depend on the number of rows and split sums, into this memory.
   void* workspace = nullptr;
   int64_t workspace_bytes = 0;

@@ -11,16 +11,13 @@ namespace {
 
 constexpr int64_t kSharedStep = 256;  // positions are shared in whole blocks of the CPU's kernel
 
-// What the paths of a call hold while its spans are taken in: slots, or ~row for new rows.
-using Sources = std::map<int32_t, std::vector<int32_t>>;
-
 }  // namespace
 
 SlotTables::SlotTables(int64_t paths) : slots_of_path_(static_cast<size_t>(paths)) {}
 
 SpanTables SlotTables::admit(std::span<const AttentionSpan> spans, int64_t rows, int tile_rows) {
   SpanTables tables;
-  Sources sources_of_path;
+  SourcesOfPaths sources_of_path;
   const auto sources_of = [&](int32_t path) -> const std::vector<int32_t>& {
     const auto found = sources_of_path.find(path);
     return found != sources_of_path.end() ? found->second : slots_of_path_[path];
@@ -44,34 +41,41 @@ SpanTables SlotTables::admit(std::span<const AttentionSpan> spans, int64_t rows,
       tables.tiles.push_back({source_begin, span.start + i, span.row + i, std::min(tile_rows, span.length - i)});
     }
   }
-  // What stays is held before anything is let go of; slots that are freed may be filled by this call, since they are
-  // written after all attention has read them.
-  for (const auto& [path, sources] : sources_of_path) {
-    for (const int32_t source : sources) {
-      if (source >= 0) ++references_[source];
-    }
-  }
-  for (const auto& [path, sources] : sources_of_path) set_path(path, {});
-  std::map<int32_t, int32_t> slot_of_row;
-  for (auto& [path, sources] : sources_of_path) {
-    for (int32_t& source : sources) {
-      if (source >= 0) continue;
-      const int32_t row = ~source;
-      const auto [found, is_new] = slot_of_row.emplace(row, -1);
-      if (is_new) {
-        found->second = take_slot();
-        tables.stored.push_back({row, found->second});
-      } else {
-        ++references_[found->second];
-      }
-      source = found->second;
-    }
-    slots_of_path_[path] = std::move(sources);
-  }
+  commit(sources_of_path, rows, tables.stored);
   // Long work first, so that the device is not left waiting for one long block at the end.
   std::stable_sort(tables.tiles.begin(), tables.tiles.end(),
                    [](const RowTile& a, const RowTile& b) { return a.start + a.rows > b.start + b.rows; });
   return tables;
+}
+
+// What stays is held before anything is let go of; slots that are freed may be filled by this call, since they are
+// written after all attention has read them.
+void SlotTables::commit(SourcesOfPaths& sources_of_path, int64_t rows, std::vector<StoredRow>& stored) {
+  std::map<int32_t, size_t> kept;  // positions of a path that stay as they are
+  for (const auto& [path, sources] : sources_of_path) {
+    const std::vector<int32_t>& old = slots_of_path_[path];
+    const auto end = std::mismatch(old.begin(), old.end(), sources.begin(), sources.end()).first;
+    const auto count = static_cast<size_t>(end - old.begin());
+    kept[path] = count;
+    for (size_t i = count; i < sources.size(); ++i)
+      if (sources[i] >= 0) ++references_[sources[i]];
+  }
+  for (const auto& [path, count] : kept) let_go(path, count);
+  std::vector<int32_t> slot_of_row(static_cast<size_t>(rows), -1);
+  for (auto& [path, sources] : sources_of_path) {
+    for (size_t i = kept[path]; i < sources.size(); ++i) {
+      if (sources[i] >= 0) continue;
+      const int32_t row = ~sources[i];
+      if (slot_of_row[row] < 0) {
+        slot_of_row[row] = take_slot();
+        stored.push_back({row, slot_of_row[row]});
+      } else {
+        ++references_[slot_of_row[row]];
+      }
+      sources[i] = slot_of_row[row];
+    }
+    slots_of_path_[path] = std::move(sources);
+  }
 }
 
 void SlotTables::share(int64_t positions) {
@@ -101,12 +105,17 @@ std::span<const int32_t> SlotTables::renew(int32_t to, int64_t length) {
 
 // `slots` are counted already.
 void SlotTables::set_path(int32_t path, std::vector<int32_t> slots) {
-  std::vector<int32_t>& old = slots_of_path_[path];
-  // The last first, so that the lowest is taken first again.
-  for (size_t i = old.size(); i-- > 0;) {
-    if (--references_[old[i]] == 0) free_.push_back(old[i]);
+  let_go(path, 0);
+  slots_of_path_[path] = std::move(slots);
+}
+
+// The last first, so that the lowest is taken first again.
+void SlotTables::let_go(int32_t path, size_t begin) {
+  std::vector<int32_t>& slots = slots_of_path_[path];
+  for (size_t i = slots.size(); i-- > begin;) {
+    if (--references_[slots[i]] == 0) free_.push_back(slots[i]);
   }
-  old = std::move(slots);
+  slots.resize(begin);
 }
 
 int32_t SlotTables::take_slot() {

@@ -10,6 +10,7 @@
 // rows; what remains of the new rows enters the store after the attention.
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <vector>
 
@@ -44,6 +45,11 @@ class SlotTables {
   std::span<const int32_t> renew(int32_t to, int64_t length);
 
  private:
+  // What the paths of a call hold once its spans are taken in: slots, or ~row for new rows.
+  using SourcesOfPaths = std::map<int32_t, std::vector<int32_t>>;
+
+  void commit(SourcesOfPaths& sources_of_path, int64_t rows, std::vector<StoredRow>& stored);
+  void let_go(int32_t path, size_t begin);
   void set_path(int32_t path, std::vector<int32_t> slots);
   int32_t take_slot();
 
