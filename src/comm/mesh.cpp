@@ -37,6 +37,7 @@ constexpr int kLastTurn = 6;
 std::unique_ptr<NcclGroup> link_devices(Session& session, const LayoutRequest& request, Backend& member) {
   NcclGroup::Options options;
   options.fast_reduce = request.fast_reduce;
+  options.deadline = request.hang_timeout;
   options.world_rank = session.rank();
   options.host = session.host_name();
   options.on_failure = [](const std::string& why, int turn) {

@@ -29,6 +29,19 @@ void check_nccl(ncclResult_t code, const char* call, ncclComm_t comm = nullptr) 
        ncclGetErrorString(code), more);
 }
 
+// While another thread records a graph, CUDA takes calls like these for a fault of the recording unless it is told
+// otherwise.
+class BesideRecordings {
+ public:
+  BesideRecordings() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  BesideRecordings(const BesideRecordings&) = delete;
+  BesideRecordings& operator=(const BesideRecordings&) = delete;
+  ~BesideRecordings() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 // Events of one device, made once and used again.
 class Events {
  public:
@@ -62,7 +75,10 @@ class EventMark final : public NcclLibrary::Mark {
   }
   ~EventMark() override { events_.give_back(event_); }
   // Any other answer than "not yet" counts as reached: an error of the device shows where its results are fetched.
-  bool reached() override { return cudaEventQuery(event_) != cudaErrorNotReady; }
+  bool reached() override {
+    const BesideRecordings beside;
+    return cudaEventQuery(event_) != cudaErrorNotReady;
+  }
 
  private:
   Events& events_;
@@ -143,6 +159,7 @@ class Nccl final : public NcclLibrary {
     cudaStreamCaptureStatus recording = cudaStreamCaptureStatusNone;
     check_cuda(cudaStreamIsCapturing(stream, &recording), "cudaStreamIsCapturing");
     if (recording != cudaStreamCaptureStatusNone) return nullptr;
+    const BesideRecordings beside;
     return std::make_unique<EventMark>(events_of_device(), stream);
   }
 

@@ -3,6 +3,7 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <c10/core/DeviceGuard.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -51,6 +52,7 @@ NcclWatch& NcclGroup::connected() {
 }
 
 at::Tensor NcclGroup::all_reduce_sum(const at::Tensor& x) {
+  const c10::DeviceGuard on_device(x.device());  // the current stream is that of the current device
   const at::Tensor whole = x.detach().contiguous();
   if (whole.numel() == 0) return at::empty_like(whole);
   if (options_.fast_reduce) {
@@ -110,6 +112,7 @@ at::Tensor NcclGroup::sum_by_slices(const at::Tensor& x) {
 }
 
 at::Tensor NcclGroup::all_gather(const at::Tensor& x) {
+  const c10::DeviceGuard on_device(x.device());
   const at::Tensor whole = x.detach().contiguous();
   std::vector<int64_t> shape = whole.sizes().vec();
   shape.insert(shape.begin(), host_.size());

@@ -20,7 +20,8 @@ class NcclWatch;
 class NcclGroup {
  public:
   struct Options {
-    std::chrono::milliseconds deadline = std::chrono::minutes(5);       // for one verb, from the end of the one before
+    std::chrono::milliseconds deadline =
+        std::chrono::minutes(5);  // for one verb, from the end of the one before; zero: none
     std::chrono::milliseconds period = std::chrono::milliseconds(200);  // between two looks at what is under way
     bool fast_reduce = false;
     int world_rank = 0;
@@ -37,9 +38,8 @@ class NcclGroup {
   NcclGroup& operator=(const NcclGroup&) = delete;
   ~NcclGroup();
 
-  // COLLECTIVE, as Communicator's verbs of these names: put on the current stream, which they do not wait for. The
-  // first one connects the members, each on its thread's current device. FAILS: kUnavailable as described for
-  // on_failure.
+  // COLLECTIVE, as Communicator's verbs of these names: put on the current stream of x's device, which they do not wait
+  // for. The first one connects the members. FAILS: kUnavailable as described for on_failure.
   at::Tensor all_reduce_sum(const at::Tensor& x);
   at::Tensor all_gather(const at::Tensor& x);
 

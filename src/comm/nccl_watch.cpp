@@ -75,7 +75,7 @@ void NcclWatch::settle(const std::string& verb) {
     }
     if (state.progress == NcclLibrary::Progress::kFailed) {
       give_up(failed(verb, state.why));
-    } else if (Clock::now() - begin > options_.deadline) {
+    } else if (is_late(begin)) {
       give_up(late(verb));
     } else if (look > 100) {
       std::this_thread::sleep_for(std::chrono::microseconds(100));
@@ -140,7 +140,7 @@ std::optional<std::string> NcclWatch::problem() {
     if (state.progress == NcclLibrary::Progress::kFailed) return failed(*verb, state.why);
   }
   const std::lock_guard lock(mutex_);
-  if (!expected_.empty() && Clock::now() - since_ > options_.deadline) return late(expected_.front().verb);
+  if (!expected_.empty() && is_late(since_)) return late(expected_.front().verb);
   return std::nullopt;
 }
 
@@ -150,6 +150,10 @@ std::vector<int> NcclWatch::gone() const {
     if (process_start(homes_[member].pid) != homes_[member].start) members.push_back(member);
   }
   return members;
+}
+
+bool NcclWatch::is_late(Clock::time_point since) const {
+  return options_.deadline.count() > 0 && Clock::now() - since > options_.deadline;
 }
 
 std::string NcclWatch::late(const std::string& verb) const {

@@ -56,6 +56,7 @@ class NcclWatch {
   std::optional<std::string> problem();
   std::optional<std::string> awaited_verb();
   std::vector<int> gone() const;
+  bool is_late(Clock::time_point since) const;
   std::string late(const std::string& verb) const;
   std::string failed(const std::string& verb, const std::string& why) const;
   std::string others() const;

@@ -24,6 +24,9 @@ void Computing::agree(comm::Session& session, std::optional<std::string>& note) 
 }
 
 comm::LayoutRequest Computing::layout(const EvalOptions& options) const {
+  const std::chrono::milliseconds hang_timeout =
+      options.hang_timeout ? std::chrono::milliseconds(static_cast<int64_t>(*options.hang_timeout * 1000))
+                           : comm::LayoutRequest{}.hang_timeout;
   return {.tp = options.tp,
           .pp = options.pp,
           .dp = options.dp,
@@ -33,6 +36,7 @@ comm::LayoutRequest Computing::layout(const EvalOptions& options) const {
           .devices = devices_,
           .share_devices = options.share_devices,
           .host_staged = options.host_staged,
+          .hang_timeout = hang_timeout,
           .fast_reduce = options.fast_reduce};
 }
 

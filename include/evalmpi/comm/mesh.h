@@ -3,6 +3,7 @@
 // How replicas of a model are laid over the ranks: places arranged as dp x pp x tp, tp fastest, in the order of
 // (host, rank), so that a tp group sits on neighbours.
 
+#include <chrono>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,7 +27,9 @@ struct LayoutRequest {
   std::vector<device::Device> devices = {};
   bool share_devices = false;  // --share-devices: several places may be on one device
   bool host_staged = false;    // --host-staged: sums of CUDA tensors go through the host, not over NCCL
-  bool fast_reduce = false;    // --fast-reduce: NCCL's own order of addition; part of the numerics class
+  // A verb over NCCL that takes longer ends the job; zero: it may take any time.
+  std::chrono::milliseconds hang_timeout = std::chrono::minutes(5);
+  bool fast_reduce = false;  // --fast-reduce: NCCL's own order of addition; part of the numerics class
 };
 
 // What a rank can offer.
