@@ -13,27 +13,32 @@ constexpr int kWorthRecording = 8;
 }  // namespace
 
 StepResult DecodeStep::run(const model::Segment& segment, std::span<const int32_t> rows_R) {
-  if (!may_replay(segment, rows_R)) {
-    rows_before_ = 0;
+  const auto rows = static_cast<int64_t>(rows_R.size());
+  const auto plainly = [&] { return finish(begin(transformer_.prepare(segment, store_, rows_R)), rows); };
+  if (!may_replay(segment, rows_R)) return plainly();
+  if (recording_ && !covers(rows)) {
     recording_.reset();
-    return finish(begin(transformer_.prepare(segment, store_, rows_R)));
-  }
-  if (rows_R.size() != rows_before_) {
-    rows_before_ = rows_R.size();
     equal_steps_ = 0;
-    recording_.reset();
   }
   if (recording_) {
     transformer_.refill(recording_->segment, segment, store_);
     recording_->graph->replay();
-    return finish(recording_->begun);
+    return finish(recording_->begun, rows);
   }
-  if (++equal_steps_ < kWorthRecording) return finish(begin(transformer_.prepare(segment, store_, rows_R)));
+  equal_steps_ = rows == rows_before_ ? equal_steps_ + 1 : 1;
+  rows_before_ = rows;
+  if (equal_steps_ < kWorthRecording) return plainly();
   recording_ =
       std::make_unique<Recording>(Recording{transformer_.prepare(segment, store_, rows_R, options_.positions)});
   recording_->graph = std::make_unique<DeviceGraph>(transformer_.weights().device,
                                                     [this] { recording_->begun = begin(recording_->segment); });
-  return finish(recording_->begun);
+  return finish(recording_->begun, rows);
+}
+
+// Whether the recording computes that many rows without more than as many for nothing.
+bool DecodeStep::covers(int64_t rows) const {
+  const int64_t recorded = recording_->begun.rows;
+  return rows <= recorded && 2 * rows > recorded && recording_->segment.plan.fits(store_);
 }
 
 DecodeStep::Begun DecodeStep::begin(const model::PreparedSegment& segment) const {
@@ -45,10 +50,10 @@ DecodeStep::Begun DecodeStep::begin(const model::PreparedSegment& segment) const
   return {rows, {}, transformer_.begin_argmax(hidden_TD, segment)};
 }
 
-StepResult DecodeStep::finish(const Begun& begun) {
-  if (begun.rows == 0) return {};
-  if (options_.wants_logits) return {transformer_.finish_logits(begun.logits_RV, tp_).contiguous(), {}};
-  return {{}, transformer_.finish_argmax(begun.head, tp_)};
+StepResult DecodeStep::finish(const Begun& begun, int64_t rows) {
+  if (rows == 0) return {};
+  if (options_.wants_logits) return {transformer_.finish_logits(begun.logits_RV, tp_, rows).contiguous(), {}};
+  return {{}, transformer_.finish_argmax(begun.head, tp_, rows)};
 }
 
 // Sums over places leave the device, and experts' rows are chosen on the host: both wait.

@@ -52,16 +52,17 @@ class DecodeStep {
   };
 
   Begun begin(const model::PreparedSegment& segment) const;
-  StepResult finish(const Begun& begun);
+  StepResult finish(const Begun& begun, int64_t rows);
+  bool covers(int64_t rows) const;
   bool may_replay(const model::Segment& segment, std::span<const int32_t> rows_R) const;
 
   const model::Transformer& transformer_;
   comm::Communicator& tp_;
   ops::KeyValueStore& store_;
   const StepOptions options_;
-  size_t rows_before_ = 0;                // of the step before, where it could have been replayed
+  int64_t rows_before_ = 0;               // of the step before that could have been replayed
   int equal_steps_ = 0;                   // in a row, with so many rows
-  std::unique_ptr<Recording> recording_;  // of steps of rows_before_ rows
+  std::unique_ptr<Recording> recording_;  // of as many rows, of which later steps may lack some
 };
 
 }  // namespace evalmpi::engine

@@ -9,6 +9,7 @@
 #include "decode_step.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/engine/lane.h"
+#include "evalmpi/model/weights.h"
 #include "next_token.h"
 #include "segments.h"
 
@@ -65,12 +66,14 @@ struct Running {
 // distinct token is computed once; a prompt that equals the one before it takes over its first logits too.
 class Generations {
  public:
+  // separates: prompts' tokens are computed in other segments than generated ones.
   Generations(const GenerateChunk& chunk, const StopCriterion& stop, ops::KeyValueStore& store, DecodeStep step,
-              int64_t token_budget, std::span<const int32_t> trunk, ChunkRecord& record)
+              bool separates, int64_t token_budget, std::span<const int32_t> trunk, ChunkRecord& record)
       : chunk_(chunk),
         make_stop_(stop),
         store_(store),
         step_(std::move(step)),
+        separates_(separates),
         token_budget_(token_budget),
         record_(record),
         trunk_(trunk),
@@ -81,9 +84,10 @@ class Generations {
   void run() {
     while (next_ < chunk_.requests.size() || is_any_running()) {
       fill_slots();
-      SegmentBuilder rows(token_budget_, [this](const model::Segment& segment) { compute(segment); });
-      for (size_t slot = 0; slot < slots_.size(); ++slot) add_rows(slot, rows);
-      rows.flush();
+      // A device has other products for generated tokens than for prompts. Elsewhere all rows share one reading of the
+      // weights.
+      if (separates_) add_rows([this](const Running& running) { return is_in_prompt(running); }, false);
+      add_rows([](const Running&) { return true; }, separates_);
     }
   }
 
@@ -127,12 +131,23 @@ class Generations {
     }
   }
 
-  void add_rows(size_t slot, SegmentBuilder& rows) {
-    if (!slots_[slot]) return;
-    Running& running = *slots_[slot];
-    // Computing a full segment may append to the sequence or end it; what is added is held here.
-    fresh_.assign(running.sequence.begin() + static_cast<int64_t>(running.computed), running.sequence.end());
-    rows.add(path_of(slot), static_cast<int32_t>(running.computed), fresh_, std::exchange(running.fork, -1));
+  bool is_in_prompt(const Running& running) const {
+    return running.computed < chunk_.requests[running.request].prompt.size();
+  }
+
+  // Computes what is new in the slots for which `takes` says so.
+  template <class Takes>
+  void add_rows(const Takes& takes, bool is_decoding) {
+    SegmentBuilder rows(
+        token_budget_, [this](const model::Segment& segment) { compute(segment); }, is_decoding);
+    for (size_t slot = 0; slot < slots_.size(); ++slot) {
+      if (!slots_[slot] || !takes(*slots_[slot])) continue;
+      Running& running = *slots_[slot];
+      // Computing a full segment may append to the sequence or end it; what is added is held here.
+      fresh_.assign(running.sequence.begin() + static_cast<int64_t>(running.computed), running.sequence.end());
+      rows.add(path_of(slot), static_cast<int32_t>(running.computed), fresh_, std::exchange(running.fork, -1));
+    }
+    rows.flush();
   }
 
   // One segment; the sequences whose last token is in it get one more.
@@ -142,7 +157,7 @@ class Generations {
     for (const ops::AttentionSpan& span : segment.spans) {
       const auto slot = static_cast<size_t>(span.path) - 1;
       Running& running = *slots_[slot];
-      if (running.computed < chunk_.requests[running.request].prompt.size()) record_.computed_tokens += span.length;
+      if (is_in_prompt(running)) record_.computed_tokens += span.length;
       running.computed += static_cast<size_t>(span.length);
       if (running.computed < running.sequence.size()) continue;
       rows_R.push_back(span.row + span.length - 1);
@@ -203,6 +218,7 @@ class Generations {
   const StopCriterion& make_stop_;
   ops::KeyValueStore& store_;
   DecodeStep step_;
+  const bool separates_;
   int64_t token_budget_;
   ChunkRecord& record_;
   std::span<const int32_t> trunk_;  // what path 0 holds
@@ -230,7 +246,8 @@ void Lane::run_generations(const GenerateChunk& chunk, const StopCriterion& stop
   record.computed_tokens = hold_trunk(trunk, paths, longest);
   store_.share(static_cast<int64_t>(trunk.size()));
   DecodeStep step(*transformer_, tp_, store_, {needs_logits(chunk.settings), replays_steps_, longest});
-  Generations(chunk, stop, store_, std::move(step), segment_rows_, trunk, record).run();
+  const bool separates = replays_steps_ || !transformer_->weights().device.is_cpu();
+  Generations(chunk, stop, store_, std::move(step), separates, segment_rows_, trunk, record).run();
 }
 
 }  // namespace evalmpi::engine

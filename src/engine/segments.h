@@ -15,8 +15,11 @@ namespace evalmpi::engine {
 // since its first part is in the key-value store when its second part is computed.
 class SegmentBuilder {
  public:
-  SegmentBuilder(int64_t budget, std::function<void(const model::Segment&)> compute)
-      : budget_(budget), compute_(std::move(compute)) {}
+  // is_decoding: all tokens are generated ones (model::Segment).
+  SegmentBuilder(int64_t budget, std::function<void(const model::Segment&)> compute, bool is_decoding = false)
+      : budget_(budget), compute_(std::move(compute)) {
+    segment_.is_decoding = is_decoding;
+  }
 
   // Tokens that continue `path` at absolute position `start`; `fork`: the path that holds what is before it (-1:
   // `path`).
@@ -39,7 +42,9 @@ class SegmentBuilder {
   void flush() {
     if (segment_.ids.empty()) return;
     compute_(segment_);
+    const bool is_decoding = segment_.is_decoding;
     segment_ = {};
+    segment_.is_decoding = is_decoding;
   }
 
  private:
