@@ -1,7 +1,7 @@
 #pragma once
 
-// The calls of NVML that evalmpi makes. The library is loaded when it is first wanted; its C interface is stable, so the
-// few types are written down here and no header of NVIDIA's is needed.
+// The calls of NVML that evalmpi makes. The library is loaded when it is first wanted; its C interface is stable, so
+// the few types are written down here and no header of NVIDIA's is needed.
 
 #include <memory>
 #include <optional>

@@ -183,24 +183,22 @@ void Lane::run_scores(const ScoreChunk& chunk, ChunkRecord& record) {
   for (const ScoreChunk::Request& request : chunk.requests) longest = std::max<int64_t>(longest, request.length);
   record.computed_tokens = hold_trunk(chunk.trunk, paths_, longest) + static_cast<int64_t>(chunk.tokens.size());
 
-  std::vector<float> logprobs;
-  std::vector<uint8_t> is_argmax;
+  std::vector<model::BegunTargets> begun;
+  size_t targets_begun = 0;
   int32_t rows_done = 0;
   SegmentBuilder rows(segment_rows_, [&](const model::Segment& segment) {
     const at::Tensor hidden_TD = forward(segment);
     const auto rows_end = rows_done + static_cast<int32_t>(segment.ids.size());
     std::vector<int32_t> rows_R, row_of_target, token_of_target;
-    for (size_t m = logprobs.size(); m < targets.row.size() && targets.row[m] < rows_end; ++m) {
-      const int32_t row = targets.row[m] - rows_done;
+    for (; targets_begun < targets.row.size() && targets.row[targets_begun] < rows_end; ++targets_begun) {
+      const int32_t row = targets.row[targets_begun] - rows_done;
       if (rows_R.empty() || rows_R.back() != row) rows_R.push_back(row);
       row_of_target.push_back(static_cast<int32_t>(rows_R.size()) - 1);
-      token_of_target.push_back(targets.token[m]);
+      token_of_target.push_back(targets.token[targets_begun]);
     }
     rows_done = rows_end;
     if (rows_R.empty()) return;
-    const model::HeadResult head = transformer_->head(hidden_TD, rows_R, row_of_target, token_of_target, tp_);
-    logprobs.insert(logprobs.end(), head.logprob_M.begin(), head.logprob_M.end());
-    is_argmax.insert(is_argmax.end(), head.is_argmax_M.begin(), head.is_argmax_M.end());
+    begun.push_back(transformer_->begin_targets(hidden_TD, rows_R, row_of_target, token_of_target));
   });
   std::vector<int32_t> end_position(chunk.parent.size());
   for (size_t node = 0; node < chunk.parent.size(); ++node) {
@@ -211,6 +209,15 @@ void Lane::run_scores(const ScoreChunk& chunk, ChunkRecord& record) {
     end_position[node] = start + length;
   }
   rows.flush();
+
+  // All segments are on their way: a device is waited for here alone.
+  std::vector<float> logprobs;
+  std::vector<uint8_t> is_argmax;
+  for (const model::BegunTargets& one : begun) {
+    const model::HeadResult head = transformer_->finish_targets(one, tp_);
+    logprobs.insert(logprobs.end(), head.logprob_M.begin(), head.logprob_M.end());
+    is_argmax.insert(is_argmax.end(), head.is_argmax_M.begin(), head.is_argmax_M.end());
+  }
 
   for (size_t r = 0; r < chunk.requests.size(); ++r) {
     ScoreResult result{chunk.requests[r].key, {}, {}};

@@ -44,7 +44,7 @@ int64_t compute_within_memory(int64_t rows, const MemoryRule& rule, const std::f
     }
   }
   fail(ExitCode::kUnavailable, "out of memory: a step of {} rows{}: {}", rows,
-       !rule.may_repeat      ? ""
+       !rule.may_repeat ? ""
        : rule.may_split ? fmt::format(", tried again and in parts down to {} rows", kLeastSplitRows)
                         : ", tried twice",
        *shortage);

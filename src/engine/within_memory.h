@@ -11,8 +11,8 @@ namespace evalmpi::engine {
 inline constexpr int64_t kLeastSplitRows = 16;
 
 struct MemoryRule {
-  bool may_repeat = true;   // false where others wait inside the step for this place
-  bool may_split = false;   // --allow-split
+  bool may_repeat = true;  // false where others wait inside the step for this place
+  bool may_split = false;  // --allow-split
 };
 
 // Calls attempt(rows). When a device has no memory for it (c10::OutOfMemoryError), calls release(), which lets go all

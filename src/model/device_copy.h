@@ -13,9 +13,9 @@ namespace evalmpi::model {
 inline constexpr int64_t kStagingBufferBytes = int64_t{16} << 20;
 inline constexpr int64_t kStagingBytesPerThread = 2 * kStagingBufferBytes;
 
-// A contiguous copy of `host` (CPU, any strides) in `type` on `device`, complete when this returns. Converted on the way
-// into pinned buffers, which belong to the calling thread until it ends, and copied on a stream of its own: threads that
-// load side by side keep the bus busy. On a CPU the plain copy.
+// A contiguous copy of `host` (CPU, any strides) in `type` on `device`, complete when this returns. Converted on the
+// way into pinned buffers, which belong to the calling thread until it ends, and copied on a stream of its own: threads
+// that load side by side keep the bus busy. On a CPU the plain copy.
 at::Tensor copy_to_device(const at::Tensor& host, at::Device device, at::ScalarType type);
 
 // Gives the pinned buffers of threads that have ended back to the system; nothing where there is no device.

@@ -23,7 +23,12 @@ at::Tensor from_pieces(const at::Tensor& host, at::ScalarType type, int64_t buff
 
 std::vector<at::Tensor> tensors() {
   const at::Tensor whole = at::arange(0, 7 * 11, at::kFloat).view({7, 11});
-  return {whole, whole.narrow(1, 3, 5), whole.t(), whole.select(0, 2), whole.narrow(0, 1, 0), whole.narrow(1, 4, 0),
+  return {whole,
+          whole.narrow(1, 3, 5),
+          whole.t(),
+          whole.select(0, 2),
+          whole.narrow(0, 1, 0),
+          whole.narrow(1, 4, 0),
           whole.view({-1})};
 }
 

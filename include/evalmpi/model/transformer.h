@@ -47,6 +47,12 @@ struct HeadResult {
   std::vector<int32_t> argmax_R;
 };
 
+// A head() that is begun: what it needs to say of its targets, and work that may still be under way on a device.
+struct BegunTargets {
+  ops::BegunHead head;
+  std::vector<int32_t> row_of_target, token_of_target;
+};
+
 // Held by a thread for as long as it computes without gradients: InferenceMode, and ATen's own loops on one thread
 // (both are per thread in libtorch, and lanes are the parallelism).
 class InferenceThread {
@@ -99,12 +105,18 @@ class Transformer {
   HeadResult head(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R, std::span<const int32_t> row_of_target,
                   std::span<const int32_t> token_of_target, comm::Communicator& tp) const;
 
+  // The same in two steps, so that one wait serves many segments: begin_targets only starts work on the weights'
+  // device, and finish_targets (COLLECTIVE over tp) waits for it and combines the places.
+  BegunTargets begin_targets(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R,
+                             std::span<const int32_t> row_of_target, std::span<const int32_t> token_of_target) const;
+  HeadResult finish_targets(const BegunTargets& begun, comm::Communicator& tp) const;
+
   // Full logits of chosen rows for generation -> [R, V] float32, the same bits as head() sees and the same on every
   // tp rank; on the CPU. COLLECTIVE over tp. FAILS: kBadInput on NaN.
   at::Tensor logits(const at::Tensor& hidden_TD, std::span<const int32_t> rows_R, comm::Communicator& tp) const;
 
-  // The two above in two steps for a prepared segment's rows_R: begin_* only starts work on the weights' device, and
-  // finish_* (COLLECTIVE over tp) waits for it once and combines the places, for the first `rows` of rows_R.
+  // head() and logits() in two steps for a prepared segment's rows_R: begin_* only starts work on the weights' device,
+  // and finish_* (COLLECTIVE over tp) waits for it once and combines the places, for the first `rows` of rows_R.
   // begin_logits gives this place's logits [R, its vocabulary].
   ops::BegunHead begin_argmax(const at::Tensor& hidden_TD, const PreparedSegment& segment) const;
   std::vector<int32_t> finish_argmax(const ops::BegunHead& begun, comm::Communicator& tp, int64_t rows = -1) const;

@@ -8,6 +8,8 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -23,6 +25,7 @@ constexpr int64_t kManyRows = 2048;
 constexpr int64_t kFewRows = 64;
 // Allocations of libtorch begin at multiples of 512 bytes; inner tiles of a tensor at multiples of 16.
 constexpr uint32_t kAlignmentBytes = 16;
+constexpr int kKernelsAskedFor = 16;  // the best first
 
 void check(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS)
@@ -99,6 +102,15 @@ int64_t chosen_rows(const ProductCall& call) {
   return call.few_rows ? kFewRows : kManyRows;
 }
 
+bool adds_in_one_place(const cublasLtMatmulHeuristicResult_t& kernel) {
+  int32_t split_k = 1;
+  size_t written = 0;
+  check(cublasLtMatmulAlgoConfigGetAttribute(&kernel.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split_k, sizeof split_k,
+                                             &written),
+        "asking about a kernel");
+  return split_k <= 1 && kernel.workspaceSize == 0;
+}
+
 cublasLtMatmulAlgo_t ask_for_kernel(cublasLtHandle_t handle, const ProductCall& call) {
   const bool is_pure = call.workspace == nullptr;
   Preference preference;
@@ -112,22 +124,21 @@ cublasLtMatmulAlgo_t ask_for_kernel(cublasLtHandle_t handle, const ProductCall& 
   prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, kAlignmentBytes);
   prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, kAlignmentBytes);
   const Problem problem(call, static_cast<uint64_t>(chosen_rows(call)));
-  cublasLtMatmulHeuristicResult_t found;
+  std::array<cublasLtMatmulHeuristicResult_t, kKernelsAskedFor> found{};
   int count = 0;
   check(cublasLtMatmulAlgoGetHeuristic(handle, problem.description.get(), problem.weight.get(), problem.x.get(),
-                                       problem.y.get(), problem.y.get(), preference.get(), 1, &found, &count),
+                                       problem.y.get(), problem.y.get(), preference.get(), kKernelsAskedFor,
+                                       found.data(), &count),
         "asking for a kernel");
-  if (count < 1 || found.state != CUBLAS_STATUS_SUCCESS) {
-    fail(ExitCode::kUnavailable, "cuBLAS has no kernel for weights of {} x {}", call.out_features, call.in_features);
+  const auto* const end = found.begin() + count;
+  const auto* const best = std::find_if(found.begin(), end, [&](const cublasLtMatmulHeuristicResult_t& one) {
+    return one.state == CUBLAS_STATUS_SUCCESS && (!is_pure || adds_in_one_place(one));
+  });
+  if (best == end) {
+    fail(ExitCode::kUnavailable, "cuBLAS has no kernel for weights of {} x {}{}", call.out_features, call.in_features,
+         is_pure ? " that adds up in one place; --fast-kernels allows others" : "");
   }
-  if (!is_pure) return found.algo;
-  int32_t split_k = 1;
-  size_t written = 0;
-  check(cublasLtMatmulAlgoConfigGetAttribute(&found.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split_k, sizeof split_k,
-                                             &written),
-        "asking about a kernel");
-  EVALMPI_CHECK(split_k <= 1 && found.workspaceSize == 0);
-  return found.algo;
+  return best->algo;
 }
 
 // The handles and the kernels chosen, of all devices.
