@@ -160,7 +160,6 @@ engine::ScoreTable scores_of(const TaskRequests& requests, std::span<const size_
 }
 
 // Those that are generations.
-
 std::vector<engine::GenerateRequest> generations_of(const TaskRequests& requests, std::span<const size_t> chosen) {
   std::vector<engine::GenerateRequest> prompts;
   for (const size_t answer : chosen) {
