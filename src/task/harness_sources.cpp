@@ -12,8 +12,19 @@ namespace evalmpi::task {
 namespace {
 
 constexpr size_t kMaxModuleBytes = size_t{16} << 20;
+constexpr uint64_t kHalf = 0xffffffff;
 
 }  // namespace
+
+uint64_t mark_of(std::string_view row, std::string_view text) {
+  return (hash128(row).low & ~kHalf) | (hash128(text).low & kHalf);
+}
+
+bool has_mark(std::span<const uint64_t> marks, std::string_view row) {
+  const uint64_t first = hash128(row).low & ~kHalf;
+  const auto found = std::lower_bound(marks.begin(), marks.end(), first);
+  return found != marks.end() && (*found & ~kHalf) == first;
+}
 
 const PythonModule* HarnessSources::module(const std::filesystem::path& file) {
   const auto [place, is_new] = modules_.try_emplace(file.native());
@@ -40,7 +51,7 @@ std::vector<HarnessSources::Source> HarnessSources::sources_of(const Json& mappi
     if (read == nullptr) continue;
     const auto [mark, is_new] = marks_.try_emplace(source.row + "\n" + source.file.native() + "\n" + source.name);
     // A name that no statement gives a meaning is made by the module as a whole.
-    if (is_new) mark->second = hash128(source.row + "\n" + read->meaning_of(source.name).value_or(read->all())).low;
+    if (is_new) mark->second = mark_of(source.row, read->meaning_of(source.name).value_or(read->all()));
     source.mark = mark->second;
     sources.push_back(std::move(source));
   }

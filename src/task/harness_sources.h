@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "evalmpi/base/json.h"
@@ -25,6 +26,12 @@ struct ChangedFunction {
 
 // The marks of 0.4.13's functions, sorted; written by tools/tasks/make_harness_marks.py.
 std::span<const uint64_t> harness_marks();
+
+// What a function is known by: the name of the row that stands for it (upper half) and its text (lower half).
+uint64_t mark_of(std::string_view row, std::string_view text);
+
+// Whether one of `marks` (sorted) is of this row.
+bool has_mark(std::span<const uint64_t> marks, std::string_view row);
 
 // Reads every module once.
 class HarnessSources {
@@ -44,7 +51,7 @@ class HarnessSources {
     std::string row;  // row_for
     std::filesystem::path file;
     std::string name;
-    uint64_t mark = 0;  // of row and text
+    uint64_t mark = 0;  // mark_of
   };
   std::vector<Source> sources_of(const Json& mapping);
   const PythonModule* module(const std::filesystem::path& file);

@@ -154,6 +154,11 @@ std::optional<std::string> row_for(const NamedFunction& function) {
   return bound ? std::optional<std::string>(bound->twin->name) : std::nullopt;
 }
 
+const char* note_on(const NamedFunction& function) {
+  const std::optional<BoundFunction> bound = find_native(*function.function, role_of_key(function.key));
+  return bound ? bound->twin->note : nullptr;
+}
+
 std::vector<MissingFunction> missing_functions(const Json& mapping) {
   std::vector<MissingFunction> missing;
   for (const NamedFunction& function : functions_of(mapping)) {

@@ -74,6 +74,8 @@ struct NativeFunction {
   // Of process_results that cannot score every document, so that a run says so before it asks the model.
   // FAILS: kBadInput for a document without a score.
   void (*check_document)(const Json& document) = nullptr;
+  // What the harness itself leaves open in its results, and what evalmpi does: for people.
+  const char* note = nullptr;
 
   FunctionRole role() const;
 };
@@ -135,6 +137,9 @@ std::vector<NamedFunction> functions_of(const Json& mapping);
 // The name of the row that stands for a function under this key of a task file: of a twin, a filter class or a task's
 // class. Nothing where there is none.
 std::optional<std::string> row_for(const NamedFunction& function);
+
+// The note of that row; null where there is none.
+const char* note_on(const NamedFunction& function);
 
 // A function without a twin, and the key that names it.
 struct MissingFunction {

@@ -11,6 +11,7 @@
 #include "evalmpi/task/task_index.h"
 #include "evalmpi/text/python.h"
 #include "harness_sources.h"
+#include "native_functions.h"
 
 namespace evalmpi::task {
 namespace {
@@ -286,15 +287,36 @@ class Selector {
   std::map<std::string, Place> places_;
 };
 
+// What is noted of tasks, each once, with the first of them and how many they are.
 std::vector<std::string> notes_on(const std::vector<UnconfiguredTask>& tasks) {
-  const auto asks = [](const UnconfiguredTask& task) {
-    return py::truth(task.mapping.value("should_decontaminate", Json(false)));
+  struct Noted {
+    std::string what;
+    std::string why;
+    std::string first;
+    int count = 0;
   };
-  const auto first = std::find_if(tasks.begin(), tasks.end(), asks);
-  if (first == tasks.end()) return {};
-  const auto count = std::count_if(first, tasks.end(), asks);
-  return {fmt::format("should_decontaminate is ignored ({}{}): documents are not searched for in training data",
-                      first->name, count > 1 ? fmt::format(" and {} more tasks", count - 1) : "")};
+  std::vector<Noted> noted;
+  const auto note = [&](const UnconfiguredTask& task, const std::string& what, const std::string& why) {
+    auto found = std::find_if(noted.begin(), noted.end(),
+                              [&](const Noted& one) { return one.what == what && one.why == why; });
+    if (found == noted.end()) found = noted.insert(found, {what, why, task.name});
+    ++found->count;
+  };
+  for (const UnconfiguredTask& task : tasks) {
+    if (py::truth(task.mapping.value("should_decontaminate", Json(false)))) {
+      note(task, "should_decontaminate is ignored", "documents are not searched for in training data");
+    }
+    for (const NamedFunction& function : functions_of(task.mapping)) {
+      const char* why = note_on(function);
+      if (why != nullptr) note(task, std::string(function.key), why);
+    }
+  }
+  std::vector<std::string> notes;
+  for (const Noted& one : noted) {
+    notes.push_back(fmt::format("{} ({}{}): {}", one.what, one.first,
+                                one.count > 1 ? fmt::format(" and {} more tasks", one.count - 1) : "", one.why));
+  }
+  return notes;
 }
 
 std::vector<std::string> changed_functions(const std::vector<UnconfiguredTask>& tasks) {

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/task/survey.h"
+#include "native/filter_classes.h"
 #include "native_functions.h"
 #include "python_source.h"
 #include "temporary_directory.h"
@@ -160,6 +162,29 @@ TEST(HarnessMarks, AreSortedAndMany) {
   const std::span<const uint64_t> marks = harness_marks();
   EXPECT_TRUE(std::is_sorted(marks.begin(), marks.end()));
   EXPECT_GT(marks.size(), 100U);
+}
+
+// A row without one was added without make_harness_marks.py, or no task of the harness has it.
+TEST(HarnessMarks, AreOfEveryRow) {
+  std::vector<std::string> rows;
+  for (const PythonClass& row : python_classes()) rows.push_back(row.name);
+  for (const native::FilterClass& row : native::filter_classes()) rows.push_back(row.name);
+  for (const NativeFunction& row : native_functions()) {
+    // The functions of a class are in its text.
+    const std::string name = row.name;
+    const bool is_of_class = std::ranges::any_of(
+        python_classes(), [&](const PythonClass& one) { return name.starts_with(std::string(one.name) + "."); });
+    if (!is_of_class) rows.push_back(name);
+  }
+  for (const std::string& row : rows) EXPECT_TRUE(has_mark(harness_marks(), row)) << row;
+  EXPECT_FALSE(has_mark(harness_marks(), "winogrande/preprocess_winogrande.doc_to_texts"));
+}
+
+TEST(HarnessMarks, AreOfRowAndText) {
+  const std::vector<uint64_t> marks = {mark_of("a", "x"), mark_of("a", "y"), mark_of("b", "x")};
+  EXPECT_EQ(std::set<uint64_t>(marks.begin(), marks.end()).size(), 3U);
+  EXPECT_TRUE(has_mark({&marks[1], 1}, "a"));
+  EXPECT_FALSE(has_mark({&marks[1], 1}, "b"));
 }
 
 }  // namespace

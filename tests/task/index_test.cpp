@@ -202,6 +202,18 @@ TEST(Config, WhatIsIgnoredIsSaid) {
   EXPECT_NE(index.select({"a,b"}).notes[0].find("should_decontaminate"), std::string::npos);
 }
 
+TEST(Config, WhatTheHarnessLeavesOpenIsSaid) {
+  Folder folder;
+  std::filesystem::create_directories(folder.path() / "gpqa" / "zeroshot");
+  for (const char* name : {"a", "b"}) {
+    folder.write(std::string("gpqa/zeroshot/") + name + ".yaml",
+                 task_text(name, "process_docs: !function utils.process_docs\n"));
+  }
+  const std::vector<std::string> notes = TaskIndex::scan({folder.path()}).select({"a,b"}).notes;
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_EQ(notes[0].find("process_docs (a and 1 more tasks): the order of the choices"), 0U) << notes[0];
+}
+
 TEST(Config, GenerationSettings) {
   Folder folder;
   folder.write("d.yaml", task_text("d"));

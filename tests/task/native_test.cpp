@@ -159,8 +159,7 @@ TEST(Native, PredictionsNeedNoFunctionOfScores) {
   EXPECT_THROW(make_task_config(mapping, "/tasks/t.yaml", overrides), Error);
 }
 
-// MMLU-ProX reads its words from the harness's folder; GPQA's draws depend on the run in the harness; what belongs to a
-// Python class is compared in python_class_test.
+// MMLU-ProX reads its words from the harness's folder; what belongs to a Python class is compared in python_class_test.
 TEST(Native, EveryRowHasACase) {
   std::set<const NativeFunction*> seen;
   for (const Json& wanted : cases()) {
@@ -172,8 +171,7 @@ TEST(Native, EveryRowHasACase) {
   }
   for (const NativeFunction& row : native_functions()) {
     const std::string name = row.name;
-    if (name.find("mmlu_prox/") != name.npos || name.find("gpqa/") != name.npos) continue;
-    if (name.find("/task.") != name.npos) continue;
+    if (name.find("mmlu_prox/") != name.npos || name.find("/task.") != name.npos) continue;
     // Another name of a function that has a case.
     const bool is_alias =
         std::any_of(seen.begin(), seen.end(), [&](const NativeFunction* one) { return one->call == row.call; });

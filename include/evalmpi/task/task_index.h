@@ -27,7 +27,8 @@ struct IndexEntry {
 struct Selection {
   std::vector<TaskConfig> tasks;    // leaf tasks, each once, in the order of the request
   std::vector<GroupConfig> groups;  // parents before their subgroups
-  std::vector<std::string> notes;   // what the files ask for and no score depends on, for people
+  // For people: what the files ask for and no score depends on, and what the harness itself leaves open in scores.
+  std::vector<std::string> notes;
   // Python functions of the tasks that are not those of lm-evaluation-harness 0.4.13 which evalmpi computes in their
   // place, each once: file, name and what that means, for people.
   std::vector<std::string> changed_functions;

@@ -82,12 +82,6 @@ Json mafand_reverse_prompt_1(const Json& document) {
   return instructed(t.other_language, t.other_sentence, t.language);
 }
 
-Json mafand_prompt_3(const Json& document) {
-  const Translation t = translation_of(document);
-  return "You are a translation expert. Translate the following " + t.language + " sentences to " + t.other_language +
-         ". \n" + t.language + " sentence: " + t.sentence + "\n" + t.other_language + " sentence: ";
-}
-
 Json mafand_reverse_prompt_3(const Json& document) {
   const Translation t = translation_of(document);
   return "You are a translation expert. Translate the following " + t.other_language + " sentence into " + t.language +

@@ -100,15 +100,4 @@ constinit const PromptText kAfrixnli = {
     "\n"
     "    Is it entailment, contradiction, or neutral?"};
 
-constinit const PromptText kAfrixnliAssistant = {
-    "You are an NLP assistant whose purpose is to solve Natural Language Inference (NLI) problems\n"
-    "\n"
-    "    Please identify whether the premise entails or contradicts the hypothesis in the following premise\n"
-    "    and hypothesis. The answer should be exact entailment, contradiction, or neutral.\n"
-    "\n"
-    "    Premise: {premise}\n"
-    "    Hypothesis: {hypothesis}\n"
-    "\n"
-    "    Is it entailment, contradiction, or neutral?"};
-
 }  // namespace evalmpi::task::native

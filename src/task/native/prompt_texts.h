@@ -14,6 +14,5 @@ extern const PromptText kAfrimmlu4;
 extern const PromptText kAfrimmlu5;
 extern const PromptText kAfrimmlu5Translated;
 extern const PromptText kAfrixnli;
-extern const PromptText kAfrixnliAssistant;
 
 }  // namespace evalmpi::task::native

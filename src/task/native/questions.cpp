@@ -120,16 +120,6 @@ Json toxigen_doc_to_target(const Json& document) {
   return number_of(document, "toxicity_ai") + number_of(document, "toxicity_human") > 5.5 ? 1 : 0;
 }
 
-Json qa4mre_doc_to_target(const Json& document) {
-  const std::vector<std::string> answers = texts_of(document, "answer_options", "answer_str");
-  const int64_t index = parsed_integer(document, "correct_answer_id") - 1;
-  const auto count = static_cast<int64_t>(answers.size());
-  if (index >= count || index < -count) {
-    fail(ExitCode::kBadInput, "the column correct_answer_id names answer {} of {}", index + 1, count);
-  }
-  return answers[static_cast<size_t>(index < 0 ? index + count : index)];
-}
-
 Json copa_doc_to_text(const Json& document) { return connected(document, "because", "therefore"); }
 
 Json copa_doc_to_target(const Json& document) {
@@ -179,16 +169,12 @@ void arithmetic_process_docs(std::vector<std::string>& columns, std::vector<Json
   });
 }
 
-Json musr_doc_to_choice(const Json& document) {
-  const std::optional<Json> choices = py::parse_literal(text_of(document, "choices"));
-  if (!choices || !choices->is_array()) fail(ExitCode::kBadInput, "the column choices is not a Python list");
-  return *choices;
-}
-
 Json musr_doc_to_text(const Json& document) {
   std::string choices;
   size_t number = 0;
-  for (const Json& choice : musr_doc_to_choice(document)) {
+  const std::optional<Json> listed = py::parse_literal(text_of(document, "choices"));
+  if (!listed || !listed->is_array()) fail(ExitCode::kBadInput, "the column choices is not a Python list");
+  for (const Json& choice : *listed) {
     choices += std::to_string(++number) + " - " + py::str(choice) + "\n";
   }
   return text_of(document, "narrative") + "\n\n" + text_of(document, "question") + "\n\n" + choices + "\nAnswer:";
