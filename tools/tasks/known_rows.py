@@ -1,5 +1,6 @@
 """Made-up rows for tasks that call Python functions: from the fixtures of the functions (make_native_fixtures.py,
-make_filter_fixtures.py, make_class_fixtures.py), and for a few folders whose columns neither functions nor templates tell.
+make_filter_fixtures.py, make_class_fixtures.py, make_ifeval_fixtures.py), and for a few folders whose columns neither functions nor templates
+tell.
 """
 
 import json
@@ -17,7 +18,10 @@ def read(name):
 
 
 def fixtures():
-    found = {case["function"]: (case["role"], case["rows"]) for case in read("native") if case["role"] != "aggregation"}
+    found = {}
+    for case in read("native") + read("ifeval"):
+        if case["role"] != "aggregation":
+            found.setdefault(case["function"], (case["role"], []))[1].extend(case["rows"])
     for case in read("filters"):
         documents = found.setdefault(case["function"], ("filter", []))[1]
         documents += [row[0] for row in case["rows"] if row[0] not in documents]
@@ -123,7 +127,7 @@ def known_rows(names, rng, count):
             # Beside process_docs any function of the module knows the columns.
             same_kind = kind_of(other_function) == kind_of(function) or (key != "process_docs" and other_folder == folder)
             if other_module == module and same_kind and related(folder, other_folder):
-                near = closeness(below, name, folder, other_folder)
+                near = (other_function == function, *closeness(below, name, folder, other_folder))
                 if best is None or near > best[0]:
                     best = (near, rows, other_function, other_folder)
         if best is None:
