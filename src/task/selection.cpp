@@ -297,8 +297,8 @@ std::vector<std::string> notes_on(const std::vector<UnconfiguredTask>& tasks) {
   };
   std::vector<Noted> noted;
   const auto note = [&](const UnconfiguredTask& task, const std::string& what, const std::string& why) {
-    auto found = std::find_if(noted.begin(), noted.end(),
-                              [&](const Noted& one) { return one.what == what && one.why == why; });
+    auto found =
+        std::find_if(noted.begin(), noted.end(), [&](const Noted& one) { return one.what == what && one.why == why; });
     if (found == noted.end()) found = noted.insert(found, {what, why, task.name});
     ++found->count;
   };

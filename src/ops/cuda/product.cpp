@@ -130,8 +130,9 @@ cublasLtMatmulAlgo_t ask_for_kernel(cublasLtHandle_t handle, const ProductCall& 
                                        problem.y.get(), problem.y.get(), preference.get(), kKernelsAskedFor,
                                        found.data(), &count),
         "asking for a kernel");
-  const auto* const end = found.begin() + count;
-  const auto* const best = std::find_if(found.begin(), end, [&](const cublasLtMatmulHeuristicResult_t& one) {
+  const auto* const begin = found.data();
+  const auto* const end = begin + count;
+  const auto* const best = std::find_if(begin, end, [&](const cublasLtMatmulHeuristicResult_t& one) {
     return one.state == CUBLAS_STATUS_SUCCESS && (!is_pure || adds_in_one_place(one));
   });
   if (best == end) {
