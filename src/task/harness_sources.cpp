@@ -14,6 +14,16 @@ namespace {
 constexpr size_t kMaxModuleBytes = size_t{16} << 20;
 constexpr uint64_t kHalf = 0xffffffff;
 
+// The module beside a task file; one of a package by its full name stands below the folder that holds the package.
+std::filesystem::path module_file(const std::filesystem::path& folder, const std::filesystem::path& name) {
+  const std::filesystem::path package = *name.begin();
+  for (std::filesystem::path above = folder; name.has_parent_path() && above.has_relative_path();
+       above = above.parent_path()) {
+    if (above.filename() == package) return above.parent_path() / name;
+  }
+  return folder / name;
+}
+
 }  // namespace
 
 uint64_t mark_of(std::string_view row, std::string_view text) {
@@ -46,7 +56,7 @@ std::vector<HarnessSources::Source> HarnessSources::sources_of(const Json& mappi
     if (dot == last.npos) continue;
     std::string module_name = last.substr(0, dot);
     std::replace(module_name.begin(), module_name.end(), '.', '/');
-    Source source{*row, path.parent_path() / (module_name + ".py"), last.substr(dot + 1)};
+    Source source{*row, module_file(path.parent_path(), module_name + ".py"), last.substr(dot + 1)};
     const PythonModule* read = module(source.file);
     if (read == nullptr) continue;
     const auto [mark, is_new] = marks_.try_emplace(source.row + "\n" + source.file.native() + "\n" + source.name);

@@ -82,8 +82,19 @@ def indicparam(rng, language):
             **{f"option_{k}": words(rng) for k in "abcd"}}
 
 
+def open_book(rng, _):
+    labels = list("ABCD")
+    return {"id": words(rng), "question_stem": words(rng), "fact": rng.choice(["", words(rng), words(rng)]), "answer": rng.choice(labels),
+            "choices": {"label": labels, "text": [words(rng) for _ in labels]}}
+
+
+def passage(rng, _):
+    return {"context": f"{words(rng)}\n{words(rng)}\n{words(rng)}", "question": words(rng), "answers": {"text": [words(rng)], "answer_start": [3]}}
+
+
 # By the beginning of a function's path below the folder of tasks: a row, from the end of process_docs's name.
-MADE = {"aradice/truthfulqa_mcq/": true_first, "bigbench/": bigbench, "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "winogender/": winogender}
+MADE = {"aradice/truthfulqa_mcq/": true_first, "bigbench/": bigbench, "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "noreval/noropenbookqa/": open_book,
+        "noreval/norquad/": passage, "winogender/": winogender}
 
 
 def made_rows(names, rng, count):

@@ -152,4 +152,10 @@ Json aradice_openbookqa_doc_to_target(const Json& document) {
 void aradice_egyptian_process_docs(Columns& columns, Rows& rows) { ask_in(kEgyptian, columns, rows); }
 void aradice_levantine_process_docs(Columns& columns, Rows& rows) { ask_in(kLevantine, columns, rows); }
 
+void aradice_cultural_process_docs(Columns& columns, Rows& rows) {
+  map_rows(columns, rows, [](Json& row) {
+    row["choices"] = Json::array({value_of(row, "Option A"), value_of(row, "Option B"), value_of(row, "Option C")});
+  });
+}
+
 }  // namespace evalmpi::task::native

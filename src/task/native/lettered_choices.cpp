@@ -68,4 +68,36 @@ void mmlusr_process_docs(Columns& columns, Rows& rows) {
   });
 }
 
+namespace {
+
+// "A: .." on a line each, of two to four candidates as they are written.
+std::string basque_candidates(const Json& document) {
+  const Json& candidates = list_of(document, "candidates");
+  if (candidates.size() < 2) fail(ExitCode::kBadInput, "the column candidates has {} items", candidates.size());
+  std::string text;
+  for (size_t i = 0; i < std::min<size_t>(candidates.size(), 4); ++i) {
+    text += std::string(1, static_cast<char>('A' + i)) + ": " + py::str(candidates[i]) + "\n";
+  }
+  return text + "Erantzuna:";
+}
+
+}  // namespace
+
+Json eus_trivia_doc_to_text(const Json& document) {
+  return "Galdera: " + py::str(value_of(document, "question")) + "\n" + basque_candidates(document);
+}
+
+Json eus_reading_doc_to_text(const Json& document) {
+  return "Pasartea: " + py::str(value_of(document, "context")) +
+         "\n\nGaldera: " + py::str(value_of(document, "question")) + "\n" + basque_candidates(document);
+}
+
+Json eus_doc_to_choice(const Json& document) {
+  const size_t count = list_of(document, "candidates").size();
+  if (count < 2) fail(ExitCode::kBadInput, "the column candidates has {} items", count);
+  Json letters = {"A", "B", "C", "D"};
+  if (count < 4) letters.erase(letters.begin() + static_cast<ptrdiff_t>(count), letters.end());
+  return letters;
+}
+
 }  // namespace evalmpi::task::native

@@ -1,13 +1,13 @@
-// MLQA: answers compared by the rules of its own script, language by language.
+// MLQA and TyDi QA: answers compared by the rules of MLQA's own script, language by language.
 
 #include <algorithm>
-#include <map>
 
 #include "columns.h"
 #include "evalmpi/base/error.h"
 #include "evalmpi/text/python.h"
 #include "evalmpi/text/regex.h"
 #include "evalmpi/text/unicode.h"
+#include "squad_scores.h"
 #include "twins.h"
 
 namespace evalmpi::task::native {
@@ -70,17 +70,6 @@ std::vector<std::string> words_of(const std::string& text, std::string_view lang
   return py::split(joined);
 }
 
-double overlap(const std::vector<std::string>& prediction, const std::vector<std::string>& gold) {
-  std::map<std::string, int64_t> counts;
-  for (const std::string& word : gold) ++counts[word];
-  int64_t common = 0;
-  for (const std::string& word : prediction) common += counts[word]-- > 0 ? 1 : 0;
-  if (common == 0) return 0;
-  const double precision = static_cast<double>(common) / static_cast<double>(prediction.size());
-  const double recall = static_cast<double>(common) / static_cast<double>(gold.size());
-  return (2 * precision * recall) / (precision + recall);
-}
-
 }  // namespace
 
 void mlqa_process_docs(Columns& columns, Rows& rows) {
@@ -98,7 +87,7 @@ MetricValues mlqa_results(const Json& document, const Responses& responses, std:
   for (const std::string& answer : answers) {
     const std::vector<std::string> gold = words_of(answer, language);
     is_exact = is_exact || gold == prediction;
-    f1 = std::max(f1, overlap(prediction, gold));
+    f1 = std::max(f1, word_f1(gold, prediction));
   }
   return {{"exact_match", is_exact}, {"f1", f1}};
 }
@@ -112,5 +101,26 @@ MetricValues mlqa_results_es(const Json& document, const Responses& r) { return 
 MetricValues mlqa_results_hi(const Json& document, const Responses& r) { return mlqa_results(document, r, "hi"); }
 MetricValues mlqa_results_vi(const Json& document, const Responses& r) { return mlqa_results(document, r, "vi"); }
 MetricValues mlqa_results_zh(const Json& document, const Responses& r) { return mlqa_results(document, r, "zh"); }
+
+// Of TyDi QA's languages English and Arabic have articles, and none is cut into signs.
+MetricValues tydiqa_results_ar(const Json& document, const Responses& r) { return mlqa_results(document, r, "ar"); }
+MetricValues tydiqa_results_en(const Json& document, const Responses& r) { return mlqa_results(document, r, "en"); }
+MetricValues tydiqa_results(const Json& document, const Responses& r) { return mlqa_results(document, r, ""); }
+
+// process_docs_ar and so on
+void tydiqa_process_docs(Columns& columns, Rows& rows, std::string_view path) {
+  constexpr std::pair<std::string_view, std::string_view> kLanguages[] = {
+      {"ar", "arabic-"}, {"bn", "bengali-"}, {"en", "english-"}, {"fi", "finnish-"}, {"id", "indonesian-"},
+      {"ko", "korean-"}, {"ru", "russian-"}, {"sw", "swahili-"}, {"te", "telugu-"}};
+  const std::string_view code = path.substr(path.rfind('_') + 1);
+  const auto* language =
+      std::find_if(std::begin(kLanguages), std::end(kLanguages), [&](const auto& row) { return row.first == code; });
+  if (language == std::end(kLanguages)) fail(ExitCode::kBadInput, "TyDi QA has no language '{}'", code);
+  keep_rows(rows, [&](const Json& row) { return text_of(row, "id").starts_with(language->second); });
+  map_rows(columns, rows, [](Json& row) {
+    for (const char* column : {"title", "context", "question"}) value_of(row, column);
+    row["answers"] = texts_of(row, "answers", "text");
+  });
+}
 
 }  // namespace evalmpi::task::native

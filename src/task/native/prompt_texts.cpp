@@ -100,4 +100,19 @@ constinit const PromptText kAfrixnli = {
     "\n"
     "    Is it entailment, contradiction, or neutral?"};
 
+constinit const PromptText kKobestSentineg = {"문장: {sentence} 긍부정:"};
+constinit const PromptText kKobestWic = {
+    "문장1: {context_1} 문장2: {context_2} 두 문장에서 {word}가 같은 뜻으로 쓰였나?"};
+
+constinit const PromptText kNorquad0 = {"Tittel: {title}\n\nTekst: {passage}\n\nSpørsmål: {question}\n\nSvar:"};
+constinit const PromptText kNorquad1 = {
+    "Tittel: {title}\n\nTekst: {passage}\n\nGitt teksten over, hva er svaret på følgende spørsmål? "
+    "\"{question}\"\n\nSvar:"};
+constinit const PromptText kNorquad2 = {"Tittel: {title}\n\nTekst: {passage}\n\nSvar på følgende: {question}\n\nSvar:"};
+constinit const PromptText kNorquad3 = {
+    "Tittel: {title}\n\nTekst: {passage}\n\nHvordan kan man svare på spørsmålet \"{question}\", gitt teksten "
+    "over?\n\nSvar:"};
+constinit const PromptText kNorquad4 = {
+    "Tittel: {title}\n\nTekst:{passage}\n\nGitt teksten over, besvar følgende spørsmål: \"{question}\"\n\nSvar:"};
+
 }  // namespace evalmpi::task::native

@@ -192,4 +192,13 @@ MetricValues mutual_process_results(const Json& document, const std::vector<Json
   return {{"r@1", first}, {"r@2", first || rank == 1}, {"mrr", 1.0 / static_cast<double>(rank + 1)}};
 }
 
+void moral_stories_process_docs(Columns& columns, Rows& rows) {
+  map_rows(columns, rows, [](Json& row) {
+    row["query"] = py::capitalize(text_of(row, "norm")) + " " + py::capitalize(text_of(row, "situation")) + " " +
+                   py::capitalize(text_of(row, "intention"));
+    row["choices"] = Json::array({value_of(row, "moral_action"), value_of(row, "immoral_action")});
+    row["label"] = 0;
+  });
+}
+
 }  // namespace evalmpi::task::native
