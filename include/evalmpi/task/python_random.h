@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace evalmpi::task {
@@ -20,6 +21,13 @@ class PythonRandom {
 
   // An integer in [0, bound), as Random._randbelow; bound > 0.
   uint64_t random_below(uint64_t bound);
+
+  // shuffle(list); List: a container with size() and [].
+  template <typename List>
+  void shuffle(List& list) {
+    using std::swap;
+    for (size_t i = list.size(); i > 1; --i) swap(list[i - 1], list[random_below(i)]);
+  }
 
   // random(): a float in [0, 1) with 53 bits.
   double random();

@@ -1,10 +1,12 @@
-// Arabic and Greek examinations: the Open Arabic LLM Leaderboard, ArabicMMLU and its dialects, GreekMMLU.
+// Arabic and Greek examinations: the Open Arabic LLM Leaderboard, ArabicMMLU and its dialects, GreekMMLU;
+// DarijaBench's feelings.
 
 #include <algorithm>
 #include <array>
 
 #include "columns.h"
 #include "evalmpi/base/error.h"
+#include "evalmpi/task/python_random.h"
 #include "evalmpi/text/python.h"
 #include "evalmpi/text/regex.h"
 #include "twins.h"
@@ -260,5 +262,44 @@ Json greekmmlu_doc_to_text(const Json& document) {
 }
 
 Json greekmmlu_doc_to_choice(const Json& document) { return bare_letters(kGreek, list_of(document, "choices").size()); }
+
+Json darija_sentiment_doc_to_text(const Json& document) {
+  const Json& messages = list_of(document, "messages");
+  if (messages.empty()) fail(ExitCode::kBadInput, "the column messages is empty");
+  std::string text = py::replace(text_of(messages[0], "content"), "-سلبي", "A. سلبي");
+  text = py::replace(text, "-ايجابي", "B. ايجابي");
+  return py::replace(text, "-ماكينش إحساس",
+                     "C. ماكينش إحساس\nThe answer should be strictly one letter of the following: A, B, C.");
+}
+
+Json darija_sentiment_doc_to_target(const Json& document) {
+  const Json& messages = list_of(document, "messages");
+  if (messages.size() < 2) fail(ExitCode::kBadInput, "the column messages has no answer");
+  const std::string& answer = text_of(messages[1], "content");
+  if (answer == "سلبي") return "A";
+  if (answer == "ايجابي") return "B";
+  if (answer == "ماكينش إحساس") return "C";
+  fail(ExitCode::kBadInput, "the answer cannot be '{}'", answer);
+}
+
+Json two_letters_doc_to_choice(const Json& /*document*/) { return {"A", "B"}; }
+Json three_letters_doc_to_choice(const Json& /*document*/) { return {"A", "B", "C"}; }
+
+void arabic_sciq_process_docs(Columns& columns, Rows& rows) {
+  PythonRandom random(42);
+  map_rows(columns, rows, [&](Json& row) {
+    Json choices = Json::array();
+    for (const char* column : {"distractor1", "distractor2", "distractor3", "correct_answer"}) {
+      choices.push_back(value_of(row, column));
+    }
+    random.shuffle(choices.get_ref<Json::array_t&>());
+    row["query"] = formatted(
+        "بناءً على السياق أدناه، اختر الإجابة الصحيحة للسؤال التالي من قائمة الاقتراحات\n"
+        "    السياق:\n    {support}\n    السؤال:\n    {question}\n    الإجابات المحتملة:\n\n    ",
+        row);
+    row["choices"] = choices;
+    row["gold"] = std::find(choices.begin(), choices.end(), value_of(row, "correct_answer")) - choices.begin();
+  });
+}
 
 }  // namespace evalmpi::task::native

@@ -64,11 +64,11 @@ bool is_integer(std::string_view text) {
   return kInteger.full_match(py::strip(text)).has_value();
 }
 
-// a/b of plain integers becomes \frac{a}{b}. Nothing where one of them is no integer.
-Optional fraction_of_slash(const std::string& text) {
+// a/b of plain integers becomes \frac{a}{b}.
+Optional fraction_of_slash(const std::string& text, Slashes slashes) {
   const std::vector<std::string> pieces = py::split(text, "/");
   if (pieces.size() != 2) return text;
-  if (!is_integer(pieces[0]) || !is_integer(pieces[1])) return {};
+  if (!is_integer(pieces[0]) || !is_integer(pieces[1])) return slashes == Slashes::kAny ? text : Optional();
   static const text::Regex kPlain = text::Regex::compile("(0|-?[1-9][0-9]*)/(0|-?[1-9][0-9]*)", "plain fractions");
   if (!kPlain.full_match(text)) return text;
   return "\\frac{" + pieces[0] + "}{" + pieces[1] + "}";
@@ -80,7 +80,40 @@ Optional without_units(const std::string& text) {
   return pieces.front();
 }
 
+std::string after_last_equals(const std::string& text) { return py::lstrip(py::split(text, "=").back(), " "); }
+
+Optional boxed_answer(const std::string& response) {
+  const Optional boxed = last_boxed(response, false);
+  Optional answer = boxed ? inside_boxed(*boxed, false) : Optional();
+  if (answer && answer->find('=') != answer->npos) answer = after_last_equals(*answer);
+  return answer;
+}
+
+Optional dollar_answer(const std::string& response) {
+  static const text::Regex kDollars = text::Regex::compile(R"(\$(.*)\$)", "math answers");
+  const std::vector<std::string> matches = kDollars.find_all_texts(response);
+  if (matches.empty()) return {};
+  return matches.back().find('=') == std::string::npos ? matches.back() : after_last_equals(matches.back());
+}
+
+Optional plain_answer(const std::string& response) {
+  if (response.find('=') != response.npos) {
+    const std::string answer = py::rstrip(after_last_equals(response), ".");
+    return py::split(answer, "\\n").front();
+  }
+  static const text::Regex kNumber = text::Regex::compile(R"((?:\$)?\d+(?:\.\d+)?(?![\w\d]))", "math answers");
+  const std::vector<std::string> matches = kNumber.find_all_texts(response);
+  if (matches.empty()) return {};
+  return matches.back();
+}
+
 }  // namespace
+
+std::optional<std::string> math_answer(const std::string& response) {
+  if (response.find("\\boxed") != response.npos) return boxed_answer(response);
+  const Optional answer = dollar_answer(response);
+  return answer && !answer->empty() ? answer : plain_answer(response);
+}
 
 std::optional<std::string> last_boxed(std::string_view text, bool spaced) {
   if (spaced && text.find(kSpacedBox) != text.npos) {
@@ -107,7 +140,7 @@ std::optional<std::string> inside_boxed(std::string_view text, bool spaced) {
   return std::string(text.substr(kBox.size(), text.size() - kBox.size() - 1));
 }
 
-std::optional<std::string> normal_form(std::string_view given) {
+std::optional<std::string> normal_form(std::string_view given, Slashes slashes) {
   std::string text(given);
   using Replacement = std::pair<const char*, const char*>;
   constexpr Replacement kBeforeUnits[] = {{"\n", ""},        {"\\!", ""},    {"\\\\", "\\"},  {"tfrac", "frac"},
@@ -127,12 +160,12 @@ std::optional<std::string> normal_form(std::string_view given) {
   if (!roots) return {};
   const Optional fractions = brace_fractions(py::replace(*roots, " ", ""));
   if (!fractions) return {};
-  return fraction_of_slash(*fractions == "0.5" ? "\\frac{1}{2}" : *fractions);
+  return fraction_of_slash(*fractions == "0.5" ? "\\frac{1}{2}" : *fractions, slashes);
 }
 
-bool is_equivalent(std::string_view a, std::string_view b) {
-  const Optional form_a = normal_form(a);
-  const Optional form_b = normal_form(b);
+bool is_equivalent(std::string_view a, std::string_view b, Slashes slashes) {
+  const Optional form_a = normal_form(a, slashes);
+  const Optional form_b = normal_form(b, slashes);
   return form_a && form_b ? *form_a == *form_b : a == b;
 }
 
@@ -155,7 +188,7 @@ MetricValues hendrycks_math_process_results(const Json& document, const std::vec
   const Optional boxed = last_boxed(text_of(document, "solution"), true);
   const Optional gold = boxed ? inside_boxed(*boxed, true) : Optional();
   if (!gold) fail(ExitCode::kBadInput, "the column solution has no \\boxed answer");
-  return {{"exact_match", is_equivalent(answer, *gold) ? 1 : 0}};
+  return {{"exact_match", is_equivalent(answer, *gold, Slashes::kOfIntegers) ? 1 : 0}};
 }
 
 }  // namespace evalmpi::task::native

@@ -52,7 +52,7 @@ void shuffle_gpqa(std::vector<std::string>& columns, std::vector<Json>& rows, st
       choices.push_back(clean(value_of(row, column)));
     }
     const std::string right = choices.back();
-    for (size_t i = choices.size() - 1; i > 0; --i) std::swap(choices[i], choices[random.random_below(i + 1)]);
+    random.shuffle(choices);
     const auto position = std::find(choices.begin(), choices.end(), right) - choices.begin();
     for (size_t i = 0; i < choices.size(); ++i) row["choice" + std::to_string(i + 1)] = choices[i];
     row["answer"] = std::string("(") + static_cast<char>('A' + position) + ")";

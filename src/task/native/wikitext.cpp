@@ -41,11 +41,9 @@ const std::vector<Pattern>& patterns() {
   return kPatterns;
 }
 
-}  // namespace
-
 // The page as it was before it was cut into tokens.
-Json wikitext_detokenizer(const Json& document) {
-  std::string page = py::replace(text_of(document, "page"), "s '", "s'");
+std::string detokenized(const std::string& cut) {
+  std::string page = py::replace(cut, "s '", "s'");
   static const text::Regex kSlashed = text::Regex::compile("/' [0-9]/", "wikitext");
   page = kSlashed.replace_all(page, "/'[0-9]/");
   for (const auto& [from, to] : kMarks) page = py::replace(page, from, to);
@@ -55,15 +53,28 @@ Json wikitext_detokenizer(const Json& document) {
 }
 
 // Words and bytes are those of the page as it stands in the dataset.
-MetricValues wikitext_process_results(const Json& document, const std::vector<Json>& responses) {
+MetricValues perplexities(const std::string& page, const std::vector<Json>& responses) {
   if (responses.size() != 1 || !responses[0].is_number()) {
     fail(ExitCode::kBadInput, "the filters must leave one log-likelihood, not {}", py::repr(Json(responses)));
   }
-  const std::string& page = text_of(document, "page");
   static const text::Regex kSpace = text::Regex::compile("\\s+", "wikitext");
   const Json words = Json::array({responses[0], kSpace.split(page).size()});
   const Json bytes = Json::array({responses[0], page.size()});
   return {{"word_perplexity", words}, {"byte_perplexity", bytes}, {"bits_per_byte", bytes}};
+}
+
+}  // namespace
+
+Json wikitext_detokenizer(const Json& document) { return detokenized(text_of(document, "page")); }
+
+MetricValues wikitext_process_results(const Json& document, const Responses& responses) {
+  return perplexities(text_of(document, "page"), responses);
+}
+
+Json french_wikitext_detokenizer(const Json& document) { return detokenized(text_of(document, "paragraph")); }
+
+MetricValues french_wikitext_process_results(const Json& document, const Responses& responses) {
+  return perplexities(text_of(document, "paragraph"), responses);
 }
 
 Json paloma_doc_to_target(const Json& document) { return py::str(value_of(document, "text")); }
