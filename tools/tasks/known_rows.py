@@ -116,6 +116,15 @@ def closeness(below, name, folder, other):
     return len(os.path.commonprefix([name, below])), len(os.path.commonprefix([folder.split("/")[-1], other.split("/")[-1]]))
 
 
+def of_one_type(rows):
+    """Numbers and texts in one column become texts, as a file has them."""
+    for column in {name for row in rows for name in row}:
+        values = [row.get(column) for row in rows]
+        if any(isinstance(value, str) for value in values) and any(isinstance(value, (int, float)) for value in values):
+            rows = [row | {column: str(row[column])} if isinstance(row.get(column), (int, float)) else row for row in rows]
+    return rows
+
+
 def known_rows(names, rng, count):
     """Rows that functions can read; names: [key, path of the function below the folder of tasks] of a task. Rows of
     functions of one kind serve as well, with their subject in the place of the fixture's."""
@@ -150,4 +159,4 @@ def known_rows(names, rng, count):
         old_folder, new_folder = best[3].split("/")[-1], folder.split("/")[-1]
         parts.append(with_replaced(rows, old_folder, new_folder) if old_folder != new_folder and len(old_folder) > 3 else rows)
     longest = max(map(len, parts), default=0)
-    return [{name: value for part in parts for name, value in part[i % len(part)].items()} for i in range(longest)]
+    return of_one_type([{name: value for part in parts for name, value in part[i % len(part)].items()} for i in range(longest)])
