@@ -135,9 +135,11 @@ Json coqa_doc_to_target(const Json& document) {
 }
 
 // Each accepted answer is left out once, and the best of the others counts.
-MetricValues coqa_process_results(const Json& document, const std::vector<Json>& responses) {
-  const auto golds = coqa_doc_to_target(document).get<std::vector<std::string>>();
-  const std::string prediction = py::split(py::strip(only_text(responses)), "\n").front();
+namespace {
+
+// Each answer is left out in turn, and the best of the others counts.
+MetricValues coqa_scores(const std::vector<std::string>& golds, const std::string& response) {
+  const std::string prediction = py::split(py::strip(response), "\n").front();
   double f1 = 0;
   double exact = 0;
   for (size_t left_out = 0; left_out < golds.size(); ++left_out) {
@@ -153,6 +155,12 @@ MetricValues coqa_process_results(const Json& document, const std::vector<Json>&
   }
   const auto count = static_cast<double>(golds.size());
   return {{"em", exact / count}, {"f1", f1 / count}};
+}
+
+}  // namespace
+
+MetricValues coqa_process_results(const Json& document, const std::vector<Json>& responses) {
+  return coqa_scores(coqa_doc_to_target(document).get<std::vector<std::string>>(), only_text(responses));
 }
 
 void mutual_process_docs(std::vector<std::string>& columns, std::vector<Json>& rows) {
@@ -199,6 +207,28 @@ void moral_stories_process_docs(Columns& columns, Rows& rows) {
     row["choices"] = Json::array({value_of(row, "moral_action"), value_of(row, "immoral_action")});
     row["label"] = 0;
   });
+}
+
+// As CoQA's, of the last question.
+MetricValues coqcat_process_results(const Json& document, const Responses& responses) {
+  const size_t turn = value_of(document, "questions").size();
+  const auto answer_in = [&](const Json& holder) {
+    const std::vector<std::string> texts = texts_of(holder, "input_text");
+    if (turn == 0 || turn > texts.size())
+      fail(ExitCode::kBadInput, "there are {} answers to {} questions", texts.size(), turn);
+    return texts[turn - 1];
+  };
+  std::vector<std::string> golds = {answer_in(value_of(document, "answers"))};
+  const auto more = document.find("additional_answers");
+  if (more != document.end() && more->is_object()) {
+    for (const auto& [name, holder] : more->items()) {
+      const std::string answer = answer_in(holder);
+      const bool is_known = std::any_of(golds.begin(), golds.end(),
+                                        [&](const std::string& gold) { return py::lower(gold) == py::lower(answer); });
+      if (!is_known) golds.push_back(answer);
+    }
+  }
+  return coqa_scores(golds, only_text(responses));
 }
 
 }  // namespace evalmpi::task::native

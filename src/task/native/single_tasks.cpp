@@ -112,4 +112,45 @@ MetricValues japanese_mgsm_process_results(const Json& document, const Responses
   return {{"acc", found && std::isfinite(*found) && *found == std::floor(*found) && *found == wanted}};
 }
 
+Json glianorex_doc_to_text(const Json& document) {
+  const Json& options = value_of(document, "options");
+  if (!options.is_object()) fail(ExitCode::kBadInput, "the column options must hold options by letter");
+  std::string text = "Question: " + py::str(value_of(document, "question")) + "\n";
+  for (const auto& [letter, option] : options.items()) text += letter + ". " + py::str(option) + "\n";
+  return text + "Answer:";
+}
+
+Json glianorex_doc_to_target(const Json& document) { return value_of(document, "answer_idx"); }
+
+// filter_english, filter_french
+void glianorex_filter(Columns&, Rows& rows, std::string_view path) {
+  const std::string_view language = path.ends_with("_english") ? "en" : "fr";
+  keep_rows(rows, [&](const Json& row) { return text_of(row, "language").starts_with(language); });
+}
+
+Json icelandic_winogrande_doc_to_target(const Json& document) {
+  const std::string target = winogrande_doc_to_target(document);
+  return target == "." ? target : " " + target;
+}
+
+void groundcocoa_process_docs(Columns& columns, Rows& rows) {
+  map_rows(columns, rows, [](Json& row) {
+    std::string question =
+        "A user has specified certain criteria for booking a flight. Below are five different flight options labeled "
+        "'A', 'B', 'C', 'D', and 'E'. Review these options and select the one that best matches the user requirements. "
+        "Respond with a single option and the phrase 'The answer is Option ' followed by the correct letter - 'A', "
+        "'B', "
+        "'C', 'D', or 'E'\n\nUser Criteria: " +
+        text_of(row, "query") + "\n";
+    Json choices = Json::array();
+    for (const char letter : std::string_view("ABCDE")) {
+      const std::string name = std::string("Option ") + letter;
+      question += "\n " + name + ": " + py::str(value_of(row, name)) + "\n";
+      choices.push_back("The answer is " + name);
+    }
+    row = {{"criteria", question}, {"choices", choices}, {"gold", "The answer is Option " + text_of(row, "Answer")}};
+  });
+  if (!rows.empty()) columns = {"criteria", "choices", "gold"};
+}
+
 }  // namespace evalmpi::task::native

@@ -77,6 +77,12 @@ MetricValues french_wikitext_process_results(const Json& document, const Respons
   return perplexities(text_of(document, "paragraph"), responses);
 }
 
+Json c4_detokenizer(const Json& document) { return detokenized(text_of(document, "text")); }
+
+MetricValues c4_process_results(const Json& document, const Responses& responses) {
+  return perplexities(text_of(document, "text"), responses);
+}
+
 Json paloma_doc_to_target(const Json& document) { return py::str(value_of(document, "text")); }
 
 }  // namespace evalmpi::task::native
