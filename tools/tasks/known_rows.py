@@ -92,8 +92,20 @@ def passage(rng, _):
     return {"context": f"{words(rng)}\n{words(rng)}\n{words(rng)}", "question": words(rng), "answers": {"text": [words(rng)], "answer_start": [3]}}
 
 
+def glianorex(rng, language):
+    return {"question": words(rng), "options": {letter: words(rng) for letter in "ABCD"}, "answer_idx": rng.choice("ABCD"),
+            "language": rng.choice([language[:2], language[:2], "de"])}
+
+
+def click(rng, subject):
+    options = [f"{words(rng)} {k}" for k in range(4)]
+    names = {"history": ["KHB_1_2", "History_3"], "law": ["Law_7", "PSAT_4"], "kpop": ["Popular_1"]}.get(subject, [f"{subject.capitalize()}_3"])
+    names += ["CSAT_korean_22_33", "CSAT_korean_20_11", "CSAT_korean_20_8", "TK_1_3", "TK_1_7", "Kedu_16_2", "PSE_korean_3"]
+    return {"id": rng.choice(names), "paragraph": rng.choice(["", words(rng)]), "question": words(rng), "choices": options, "answer": rng.choice(options)}
+
+
 # By the beginning of a function's path below the folder of tasks: a row, from the end of process_docs's name.
-MADE = {"aradice/truthfulqa_mcq/": true_first, "bigbench/": bigbench, "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "noreval/noropenbookqa/": open_book,
+MADE = {"aradice/truthfulqa_mcq/": true_first, "bigbench/": bigbench, "click/": click, "glianorex/": glianorex, "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "noreval/noropenbookqa/": open_book,
         "noreval/norquad/": passage, "winogender/": winogender}
 
 
@@ -102,7 +114,7 @@ def made_rows(names, rng, count):
         make = next((make for start, make in MADE.items() if path.startswith(start)), None)
         if make is not None:
             processed = next((other.rpartition(".")[2] for name, other in names if name == "process_docs"), "")
-            subject = re.sub(r"^(process_docs|process|filter)_", "", processed).replace("_", " " if make is mmlu_prox else "_")
+            subject = re.sub(r"^(process_docs|process|filter|extract)_", "", processed).replace("_", " " if make is mmlu_prox else "_")
             return [make(rng, subject) for _ in range(count)]
     return []
 
