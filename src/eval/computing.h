@@ -26,6 +26,8 @@ class Computing {
   void agree(comm::Session& session, std::optional<std::string>& note);
 
   bool is_on_devices() const { return devices_.front().kind == device::Kind::kCuda; }
+  // As --device takes it.
+  const char* kind() const { return is_on_devices() ? "cuda" : "cpu"; }
   // The device that speaks for all of this rank's.
   const device::Device& device() const { return devices_.front(); }
 

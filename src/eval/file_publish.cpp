@@ -41,6 +41,8 @@ Json FileWork::summary(const Published& published, const RunFacts& facts) const 
                {"run_id", facts.run_id},
                {"layout", facts.layout},
                {"numerics_class", facts.numerics_class},
+               {"dtype", facts.dtype},
+               {"device", facts.device},
                {"chunks_of_other_numerics_classes", published.records_of_other_classes.size()},
                {"identities", facts.identities},
                {"timings", facts.timings},
@@ -51,7 +53,8 @@ Json FileWork::summary(const Published& published, const RunFacts& facts) const 
 
 void FileWork::print_summary(const Published& published, const RunFacts& facts) const {
   const Totals& t = totals_;
-  fmt::print("\nevalmpi {} {} (dtype float32, {})\n\n", name_of(options_.job), options_.each.model, facts.layout);
+  fmt::print("\nevalmpi {} {} (dtype {}, {})\n\n", name_of(options_.job), options_.each.model, facts.dtype,
+             facts.layout);
   fmt::print("lines: {} answered, {} with an error\n", t.answered, t.refused);
   if (options_.job == FileJob::kGenerate) {
     fmt::print("answers: {} ended, {} cut at max_tokens; {} prompt tokens, {} new tokens\n", t.ended, t.cut_short,

@@ -55,6 +55,8 @@ void Run::open_output() {
       log_.reset(new store::LogWriter(job::open_log(identity_, session_.rank(),
                                                     {{"numerics_class", class_here()},
                                                      {"numerics_class_hash", hash128(class_here()).hex()},
+                                                     {"dtype", model::name_of(product_type_)},
+                                                     {"device", computing_.kind()},
                                                      {"layout", mesh_->description}})));
     }
   });
@@ -156,6 +158,8 @@ void Run::publish() {
   facts.setup = &work_.setup();
   facts.layout = mesh_->description;
   facts.numerics_class = class_name_;
+  facts.dtype = model::name_of(product_type_);
+  facts.device = computing_.kind();
   facts.identities = identities_;
   facts.host = session_.host_name();
   facts.attempt = identity_.number;

@@ -47,10 +47,10 @@ Json run_json(const Published& published, const RunFacts& facts) {
       facts.setup->options.fewshot_seed ? Json(*facts.setup->options.fewshot_seed) : Json(nullptr);
   Json json = Json::object();
   json["config"] = {{"model", "evalmpi"},
-                    {"model_args", {{"pretrained", options.model}, {"dtype", "float32"}}},
-                    {"model_dtype", "float32"},
+                    {"model_args", {{"pretrained", options.model}, {"dtype", facts.dtype}}},
+                    {"model_dtype", facts.dtype},
                     {"batch_size", options.batch_size.empty() ? Json(nullptr) : Json(options.batch_size)},
-                    {"device", "cpu"},
+                    {"device", facts.device},
                     {"limit", options.limit ? Json(*options.limit) : Json(nullptr)},
                     {"bootstrap_iters", options.bootstrap_iterations},
                     {"gen_kwargs", facts.setup->options.generation_kwargs},
@@ -118,6 +118,7 @@ store::ResultsFile results_file(const Published& published, std::vector<TaskRepo
   file.run.emplace_back("layout", facts.layout);
   file.run.emplace_back("host", facts.host);
   file.run.emplace_back("numerics_class", facts.numerics_class);
+  file.run.emplace_back("dtype", facts.dtype);
   for (const auto& [name, digest] : facts.identities.items()) file.run.emplace_back(name, digest);
   file.run.emplace_back("tokens_naive", published.tokens.naive);
   file.run.emplace_back("tokens_distinct", published.tokens.distinct);
@@ -154,7 +155,7 @@ store::ResultsFile results_file(const Published& published, std::vector<TaskRepo
 
 void print_summary(const Published& published, const Json& results, const RunFacts& facts) {
   const EvalOptions& options = *facts.options;
-  fmt::print("\nevalmpi {} (dtype float32, {}), limit: {}, num_fewshot: {}\n\n", options.model, facts.layout,
+  fmt::print("\nevalmpi {} (dtype {}, {}), limit: {}, num_fewshot: {}\n\n", options.model, facts.dtype, facts.layout,
              options.limit ? fmt::format("{}", *options.limit) : "none",
              options.num_fewshot ? fmt::format("{}", *options.num_fewshot) : "per task");
   fmt::print("{}\n", results_table(results));

@@ -50,6 +50,7 @@ struct RunFacts {
   const Setup* setup = nullptr;
   std::string layout;
   std::string numerics_class;
+  std::string dtype = "float32", device = "cpu";  // what matrices are multiplied in, and where: cpu or cuda
   Json identities;
   std::string host;
   std::string run_id;

@@ -40,7 +40,7 @@ Hash128 digest_of(const Json& identities, const char* name, const fs::path& dire
 struct Logged {
   AnswerTable answers;
   Hash128 last_class;
-  std::string last_class_name, last_layout;
+  std::string last_class_name, last_layout, last_dtype, last_device;
   int last_attempt = -1;
 };
 
@@ -51,6 +51,8 @@ void find_last_attempt(const fs::path& log_directory, Logged& logged) {
     logged.last_attempt = name.attempt;
     logged.last_class_name = header.value("numerics_class", "");
     logged.last_layout = header.value("layout", "");
+    logged.last_dtype = header.value("dtype", "float32");
+    logged.last_device = header.value("device", "cpu");
     logged.last_class = hash128(logged.last_class_name);
   }
   if (logged.last_attempt < 0)
@@ -153,6 +155,8 @@ void rebuild_run(const fs::path& directory) {
   facts.setup = &setup;
   facts.layout = logged.last_layout;
   facts.numerics_class = logged.last_class_name;
+  facts.dtype = logged.last_dtype;
+  facts.device = logged.last_device;
   facts.identities = identities;
   facts.attempt = logged.last_attempt;
   facts.run_id = attempt.identity().run_id;

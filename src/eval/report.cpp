@@ -45,8 +45,8 @@ std::string warning_of(const fs::path& directory) {
 
 std::string heading(const Json& run) {
   const Json limit = run.value("option.limit", Json()), shots = run.value("option.num-fewshot", Json());
-  return fmt::format("evalmpi {} (dtype float32, {}), limit: {}, num_fewshot: {}\n\n", text_of(run, "option.model"),
-                     text_of(run, "layout"), limit.is_null() ? "none" : limit.dump(),
+  return fmt::format("evalmpi {} (dtype {}, {}), limit: {}, num_fewshot: {}\n\n", text_of(run, "option.model"),
+                     run.value("dtype", "float32"), text_of(run, "layout"), limit.is_null() ? "none" : limit.dump(),
                      shots.is_null() ? "per task" : shots.dump());
 }
 

@@ -55,6 +55,9 @@ class Gpu(support.JobTest):
         self.evaluate("cpu", extra=["--device", "cpu"])
         self.evaluate("cuda", extra=["--device", "cuda", "--dtype", "bfloat16"])
         on_cpu, on_gpu = self.metrics("cpu"), self.metrics("cuda")
+        config = support.newest_results(self.path("cuda"))["config"]
+        self.assertEqual((config["model_dtype"], config["device"]), ("bfloat16", "cuda"))
+        self.assertIn("(dtype bfloat16, ", self.run_program(["report", self.path("cuda")]).stdout)
         print(f"bfloat16: largest difference of a log-likelihood {self.largest_difference('cuda', 'cpu'):.2e}")
         for name, value in on_cpu.items():
             if name[1].startswith(("acc,", "exact_match,")):
