@@ -262,6 +262,15 @@ std::vector<MetricName> metric_names(const Json& values) {
   return names;
 }
 
+std::string results_heading(const Json& run) {
+  const auto text = [&](const char* name) { return text::python::str(run.value(name, Json())); };
+  const Json limit = run.value("option.limit", Json()), shots = run.value("option.num-fewshot", Json());
+  return fmt::format("evalmpi {} (dtype {}, {}), limit: {}, num_fewshot: {}\n\n", text("option.model"),
+                     run.value("dtype", "float32"), text("layout"),
+                     limit.is_number() ? fmt::format("{}", limit.get<double>()) : "none",
+                     shots.is_null() ? "per task" : text("option.num-fewshot"));
+}
+
 std::string results_table(const Json& results) {
   std::string text = table_of(results, "Tasks", results.at("results"));
   if (results.contains("groups")) text += "\n" + table_of(results, "Groups", results.at("groups"));

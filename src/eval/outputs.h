@@ -39,6 +39,10 @@ struct MetricName {
 };
 std::vector<MetricName> metric_names(const Json& values);
 
+// The line above a table. run: attributes of /run in results.h5 (option.model, dtype, layout, option.limit,
+// option.num-fewshot).
+std::string results_heading(const Json& run);
+
 // The harness's Markdown table of tasks, and of groups when some aggregate. results: as results_json().
 std::string results_table(const Json& results);
 

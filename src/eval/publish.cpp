@@ -155,10 +155,12 @@ store::ResultsFile results_file(const Published& published, std::vector<TaskRepo
 
 void print_summary(const Published& published, const Json& results, const RunFacts& facts) {
   const EvalOptions& options = *facts.options;
-  fmt::print("\nevalmpi {} (dtype {}, {}), limit: {}, num_fewshot: {}\n\n", options.model, facts.dtype, facts.layout,
-             options.limit ? fmt::format("{}", *options.limit) : "none",
-             options.num_fewshot ? fmt::format("{}", *options.num_fewshot) : "per task");
-  fmt::print("{}\n", results_table(results));
+  const Json heading = {{"option.model", options.model},
+                        {"dtype", facts.dtype},
+                        {"layout", facts.layout},
+                        {"option.limit", options.limit ? Json(*options.limit) : Json()},
+                        {"option.num-fewshot", options.num_fewshot ? Json(*options.num_fewshot) : Json()}};
+  fmt::print("\n{}{}\n", results_heading(heading), results_table(results));
   const TokenCounts& tokens = published.tokens;
   fmt::print("tokens: {} computed / {} distinct / {} naive\n", tokens.computed, tokens.distinct, tokens.naive);
   if (facts.verified.chosen > 0) {

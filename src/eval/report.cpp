@@ -11,7 +11,6 @@
 #include "evalmpi/job/attempt.h"
 #include "evalmpi/store/output_lock.h"
 #include "evalmpi/store/status_file.h"
-#include "evalmpi/text/python.h"
 #include "outputs.h"
 #include "rebuild.h"
 #include "summary.h"
@@ -21,8 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::array<const char*, 4> kFormats{"text", "markdown", "csv", "json"};
-
-std::string text_of(const Json& run, const std::string& name) { return text::python::str(run.value(name, Json())); }
 
 // "": the last attempt is complete.
 std::string warning_of(const fs::path& directory) {
@@ -43,20 +40,13 @@ std::string warning_of(const fs::path& directory) {
        directory.string(), (*status)["state"].get<std::string>(), directory.string(), directory.string());
 }
 
-std::string heading(const Json& run) {
-  const Json limit = run.value("option.limit", Json()), shots = run.value("option.num-fewshot", Json());
-  return fmt::format("evalmpi {} (dtype {}, {}), limit: {}, num_fewshot: {}\n\n", text_of(run, "option.model"),
-                     run.value("dtype", "float32"), text_of(run, "layout"), limit.is_null() ? "none" : limit.dump(),
-                     shots.is_null() ? "per task" : shots.dump());
-}
-
 std::string report_of_one(const fs::path& directory, const std::string& format) {
   if (!fs::exists(directory / "results.h5")) fail_without_results(directory);
   const Json results = read_published(directory);
   if (format == "json") return results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   if (format == "csv") return summarise({{directory.filename().string(), directory, results}}).csv;
   if (format == "markdown") return results_table(results);
-  return heading(results["run"]) + results_table(results) + warning_of(directory);
+  return results_heading(results["run"]) + results_table(results) + warning_of(directory);
 }
 
 std::string report_of_several(const fs::path& directory, const std::vector<Combination>& combinations,

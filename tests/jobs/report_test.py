@@ -42,7 +42,9 @@ class Report(support.JobTest):
     def test_formats(self):
         folder = self.path("run")
         self.assertGreater(len(table_of(self.printed)), 5)
-        self.assertEqual(table_of(self.report(folder).stdout), table_of(self.printed))
+        shown = self.report(folder).stdout
+        self.assertEqual(table_of(shown), table_of(self.printed))
+        self.assertIn(shown.splitlines()[0], self.printed.splitlines(), "the heading")
         self.assertEqual(self.report(folder, "--format", "markdown").stdout.splitlines(), table_of(self.printed))
         published = support.newest_results(folder)["results"]
         self.assertEqual(json.loads(self.report(folder, "--format", "json").stdout)["results"], published)
@@ -61,7 +63,9 @@ class Report(support.JobTest):
             os.remove(weights)
         elsewhere = self.path("elsewhere")
         os.mkdir(elsewhere)
-        self.assertEqual(table_of(self.run_program(["report", folder, "--rebuild"]).stdout), table_of(self.printed))
+        rebuilt = self.run_program(["report", folder, "--rebuild"]).stdout
+        self.assertEqual(table_of(rebuilt), table_of(self.printed))
+        self.assertIn(rebuilt.splitlines()[0], self.printed.splitlines(), "the heading")
         self.assertEqual(self.published(folder), before)
         self.assertEqual(support.status(folder)["state"], "complete")
         self.assertEqual(support.temporary_files(folder), [])
