@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <set>
 
 #include "evalmpi/base/error.h"
@@ -12,6 +13,7 @@
 #include "evalmpi/task/task.h"
 #include "native/filter_classes.h"
 #include "native_functions.h"
+#include "temporary_directory.h"
 
 namespace evalmpi::task {
 namespace {
@@ -96,6 +98,32 @@ TEST(Native, AgreesWithPython) {
   for (const Json& wanted : cases()) ASSERT_NO_THROW(check(wanted)) << wanted["function"];
 }
 
+// score.json, by tools/fixtures/make_score_fixtures.py: functions that read their prompts from a file beside them.
+const Json& score_cases() {
+  static const Json kCases = read_json_file(EVALMPI_SOURCE_DIR "/tests/fixtures/task/score.json");
+  return kCases;
+}
+
+TEST(Native, PromptsBesideFunctionsAgreeWithPython) {
+  const TemporaryDirectory folder;
+  for (const Json& wanted : score_cases()) {
+    if (!wanted.contains("templates")) {
+      ASSERT_NO_THROW(check(wanted)) << wanted["function"];
+      continue;
+    }
+    const auto name = wanted["function"].get<std::string>();
+    SCOPED_TRACE(name);
+    const std::filesystem::path beside = folder.path() / name.substr(0, name.rfind('/'));
+    std::filesystem::create_directories(beside);
+    std::ofstream(beside / "prompt_templates.json") << wanted["templates"].dump();
+    Json function = function_value(name);
+    function["!file"] = (beside / "task.yaml").string();
+    const auto bound = find_native(function, FunctionRole::kProcessDocs);
+    ASSERT_TRUE(bound);
+    check_process_docs(*bound, wanted);
+  }
+}
+
 // filters.json: [document, response, what the class makes of it], by tools/fixtures/make_filter_fixtures.py.
 const Json& filter_cases() {
   static const Json kCases = read_json_file(EVALMPI_SOURCE_DIR "/tests/fixtures/task/filters.json");
@@ -162,7 +190,9 @@ TEST(Native, PredictionsNeedNoFunctionOfScores) {
 // MMLU-ProX reads its words from the harness's folder; what belongs to a Python class is compared in python_class_test.
 TEST(Native, EveryRowHasACase) {
   std::set<const NativeFunction*> seen;
-  for (const Json& wanted : cases()) {
+  Json all = cases();
+  all.insert(all.end(), score_cases().begin(), score_cases().end());
+  for (const Json& wanted : all) {
     for (const FunctionRole role : {FunctionRole::kProcessDocs, FunctionRole::kDocumentField,
                                     FunctionRole::kProcessResults, FunctionRole::kAggregation}) {
       const auto function = find_native(function_value(wanted["function"]), role);

@@ -17,11 +17,18 @@ def read(name):
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def keys_of(row):
+    return sorted((name, *sorted(value)) if isinstance(value, dict) else (name,) for name, value in row.items())
+
+
 def fixtures():
     found = {}
     for case in read("native") + read("ifeval"):
-        if case["role"] != "aggregation":
-            found.setdefault(case["function"], (case["role"], []))[1].extend(case["rows"])
+        if case["role"] == "aggregation":
+            continue
+        rows = found.setdefault(case["function"], (case["role"], []))[1]
+        if not rows or keys_of(rows[0]) == keys_of(case["rows"][0]):  # one data set
+            rows.extend(case["rows"])
     for case in read("filters"):
         documents = found.setdefault(case["function"], ("filter", []))[1]
         documents += [row[0] for row in case["rows"] if row[0] not in documents]
@@ -100,13 +107,26 @@ def glianorex(rng, language):
 def click(rng, subject):
     options = [f"{words(rng)} {k}" for k in range(4)]
     names = {"history": ["KHB_1_2", "History_3"], "law": ["Law_7", "PSAT_4"], "kpop": ["Popular_1"]}.get(subject, [f"{subject.capitalize()}_3"])
-    names += ["CSAT_korean_22_33", "CSAT_korean_20_11", "CSAT_korean_20_8", "TK_1_3", "TK_1_7", "Kedu_16_2", "PSE_korean_3"]
+    names = 4 * names + ["CSAT_korean_22_33", "CSAT_korean_20_11", "CSAT_korean_20_8", "TK_1_3", "TK_1_7", "Kedu_16_2", "PSE_korean_3"]
     return {"id": rng.choice(names), "paragraph": rng.choice(["", words(rng)]), "question": words(rng), "choices": options, "answer": rng.choice(options)}
 
 
+def agieval(rng, _):
+    marks = ["(A)", "B ", "C? ", "", "x "]
+    return {"query": f"Q: {words(rng)} Answer Choices: (A)x", "choices": [mark + words(rng) for mark in marks], "gold": [rng.randrange(4)]}
+
+
+def mmlu_pro(rng, _):
+    right = rng.randrange(3)
+    return {"question_id": rng.randrange(9999), "question": words(rng), "options": [f"{words(rng)} {k}" for k in range(rng.randrange(3, 11))],
+            "answer": "ABC"[right], "answer_index": right, "cot_content": words(rng), "category": rng.choice(["law", "math"]), "src": "x"}
+
+
 # By the beginning of a function's path below the folder of tasks: a row, from the end of process_docs's name.
-MADE = {"aradice/truthfulqa_mcq/": true_first, "bigbench/": bigbench, "click/": click, "glianorex/": glianorex, "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "noreval/noropenbookqa/": open_book,
-        "noreval/norquad/": passage, "winogender/": winogender}
+MADE = {
+    "aradice/truthfulqa_mcq/": true_first, "bigbench/": bigbench, "click/": click, "glianorex/": glianorex,
+    "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "noreval/noropenbookqa/": open_book, "noreval/norquad/": passage,
+    "score/agi_eval/": agieval, "score/mmlu_pro/": mmlu_pro, "winogender/": winogender}
 
 
 def made_rows(names, rng, count):
@@ -139,10 +159,11 @@ def of_one_type(rows):
 
 def known_rows(names, rng, count):
     """Rows that functions can read; names: [key, path of the function below the folder of tasks] of a task. Rows of
-    functions of one kind serve as well, with their subject in the place of the fixture's."""
+    functions of one kind serve as well, with their subject in the place of the fixture's. Besides, whether the rows have
+    all columns that a task reads."""
     made = made_rows(names, rng, count)
     if made:
-        return made
+        return made, True
     has_process_docs = any(key == "process_docs" for key, _ in names)
     parts = []
     for key, below in names:
@@ -171,4 +192,4 @@ def known_rows(names, rng, count):
         old_folder, new_folder = best[3].split("/")[-1], folder.split("/")[-1]
         parts.append(with_replaced(rows, old_folder, new_folder) if old_folder != new_folder and len(old_folder) > 3 else rows)
     longest = max(map(len, parts), default=0)
-    return of_one_type([{name: value for part in parts for name, value in part[i % len(part)].items()} for i in range(longest)])
+    return of_one_type([{name: value for part in parts for name, value in part[i % len(part)].items()} for i in range(longest)]), False

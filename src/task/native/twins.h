@@ -99,6 +99,9 @@ void keep_subject(Columns& columns, Rows& rows, std::string_view path);
 void keep_subject_category(Columns& columns, Rows& rows, std::string_view path);
 void keep_subtask(Columns& columns, Rows& rows, std::string_view path);
 void noridiom_filter(Columns& columns, Rows& rows, std::string_view path);
+void score_options_process_docs(Columns& columns, Rows& rows, std::string_view path);
+void score_prompts_process_docs(Columns& columns, Rows& rows, std::string_view path);
+void score_sampled_process_docs(Columns& columns, Rows& rows, std::string_view path);
 void tydiqa_process_docs(Columns& columns, Rows& rows, std::string_view path);
 
 // Fields of a document
@@ -197,6 +200,7 @@ Json race_doc_to_text(const Json& document);
 Json record_doc_to_choice(const Json& document);
 Json record_doc_to_target(const Json& document);
 Json record_doc_to_text(const Json& document);
+Json score_doc_to_text(const Json& document);
 Json squad2_doc_to_target(const Json& document);
 Json three_letters_doc_to_choice(const Json& document);
 Json toxigen_doc_to_target(const Json& document);
@@ -264,6 +268,12 @@ MetricValues mutual_process_results(const Json& document, const Responses& respo
 MetricValues noridiom_process_results(const Json& document, const Responses& responses);
 MetricValues norquad_process_results(const Json& document, const Responses& responses);
 MetricValues record_process_results(const Json& document, const Responses& responses);
+MetricValues score_options_agieval(const Json& document, const Responses& responses);
+MetricValues score_options_mmlu_pro(const Json& document, const Responses& responses);
+MetricValues score_prompts_agieval(const Json& document, const Responses& responses);
+MetricValues score_prompts_mmlu_pro(const Json& document, const Responses& responses);
+MetricValues score_sampled_agieval(const Json& document, const Responses& responses);
+MetricValues score_sampled_mmlu_pro(const Json& document, const Responses& responses);
 MetricValues spanish_bbq_process_results(const Json& document, const Responses& responses);
 MetricValues squad2_process_results(const Json& document, const Responses& responses);
 MetricValues truthfulqa_multi_process_results_mc2(const Json& document, const Responses& responses);
@@ -295,6 +305,10 @@ double ifeval_instruction_accuracy(const std::vector<Json>& values);
 double macro_f1(const std::vector<Json>& values);
 double mean_without_error(const std::vector<Json>& values);
 double micro_f1(const std::vector<Json>& values);
+double score_options_consistency(const std::vector<Json>& values);
+double score_prompt_consistency(const std::vector<Json>& values);
+double score_sampled_accuracy(const std::vector<Json>& values);
+double score_sampled_macro_accuracy(const std::vector<Json>& values);
 double span_f1(const std::vector<Json>& values);
 double spanish_bbq_accuracy(const std::vector<Json>& values);
 double spanish_bbq_bias_open(const std::vector<Json>& values);
@@ -308,6 +322,20 @@ double squad2_f1(const std::vector<Json>& values);
 double squad2_unanswered_exact(const std::vector<Json>& values);
 double squad2_unanswered_f1(const std::vector<Json>& values);
 double weighted_f1(const std::vector<Json>& values);
+
+// Aggregations of one prompt and of one place of the right option
+double score_option_accuracy(const std::vector<Json>& values, char option, bool by_category);
+double score_prompt_accuracy(const std::vector<Json>& values, int prompt, bool by_category);
+
+template <int kPrompt, bool kByCategory>
+double score_prompt(const std::vector<Json>& values) {
+  return score_prompt_accuracy(values, kPrompt, kByCategory);
+}
+
+template <char kOption, bool kByCategory>
+double score_option(const std::vector<Json>& values) {
+  return score_option_accuracy(values, kOption, kByCategory);
+}
 
 // construct_requests
 std::vector<Asked> squad2_construct_requests(const Json& document);
