@@ -122,10 +122,15 @@ def mmlu_pro(rng, _):
             "answer": "ABC"[right], "answer_index": right, "cot_content": words(rng), "category": rng.choice(["law", "math"]), "src": "x"}
 
 
+def quiz(rng, _):
+    letters = list("ABCD")[:rng.randrange(2, 5)]
+    return {"question": words(rng), "choices": {"label": letters, "text": [words(rng) for _ in letters]}, "answer": rng.choice(letters)}
+
+
 # By the beginning of a function's path below the folder of tasks: a row, from the end of process_docs's name.
 MADE = {
     "aradice/truthfulqa_mcq/": true_first, "bigbench/": bigbench, "click/": click, "glianorex/": glianorex,
-    "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "noreval/noropenbookqa/": open_book, "noreval/norquad/": passage,
+    "indicparam/": indicparam, "mmlu_prox/": mmlu_prox, "noreval/noropenbookqa/": open_book, "noreval/norquad/": passage, "noreval/nrk_quiz_qa/": quiz,
     "score/agi_eval/": agieval, "score/mmlu_pro/": mmlu_pro, "winogender/": winogender}
 
 
