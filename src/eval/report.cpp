@@ -33,10 +33,16 @@ std::string warning_of(const fs::path& directory) {
   const std::optional<Json> status = store::read_status(directory);
   if (!status)
     fail(ExitCode::kMissingInput, "{}: no results.h5 and no status.json: not the folder of a run", directory.string());
+  const std::optional<Json> manifest = job::read_manifest(directory);
+  if (manifest && !manifest->value("may_differ", Json::object()).contains("tasks")) {
+    fail(ExitCode::kMissingInput,
+         "{}: not a run of tasks, so it has no table: its results are in outputs.jsonl, its figures in summary.json, "
+         "and evalmpi status {} shows how it ended",
+         directory.string(), directory.string());
+  }
   fail(ExitCode::kMissingInput,
        "{}: no results.h5; the run's state is \"{}\". If it is not at work, start evalmpi eval with -o {} again, or, "
-       "when "
-       "every answer is there, evalmpi report {} --rebuild",
+       "when every answer is there, evalmpi report {} --rebuild",
        directory.string(), (*status)["state"].get<std::string>(), directory.string(), directory.string());
 }
 

@@ -163,6 +163,11 @@ class Answers(FileTest):
             self.assertEqual(file.read(), self.output_bytes("some"))
         self.assertEqual(support.status(self.path("answers.jsonl.run"))["state"], "complete")
 
+    def test_report_says_where_the_results_are(self):
+        self.generate("run", [PLAIN[0]["input"]])
+        for extra in ([], ["--rebuild"]):
+            self.assertIn("not a run of tasks", self.run_program(["report", self.path("run"), *extra], code=2 if extra else 66).stderr)
+
     def test_dry_run_writes_nothing(self):
         done = self.call("generate", "out", [case["input"] for case in PLAIN], "--dry-run")
         self.assertIn("chunks", done.stdout)
