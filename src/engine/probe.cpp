@@ -34,7 +34,8 @@ void run_largest_shape(const model::Transformer& transformer, int64_t rows, cons
   const at::Tensor reduced = at::empty({2, rows, spec.hidden}, at::TensorOptions(weights.device).dtype(at::kFloat));
   const at::Tensor hidden_TD =
       transformer.run_layers(transformer.embed(segment, alone), segment, 0, spec.layers, store, alone);
-  transformer.head(hidden_TD, all_rows, all_rows, targets, alone);
+  // What comes out means nothing without the other places, and is not looked at.
+  ops::finish_head(transformer.begin_targets(hidden_TD, all_rows, all_rows, targets).head);
 }
 
 int64_t largest_step(int64_t rows, const std::function<int64_t(int64_t)>& next,

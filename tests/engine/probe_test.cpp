@@ -1,9 +1,11 @@
 #include "evalmpi/engine/probe.h"
 
+#include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <vector>
 
 #include "evalmpi/model/shard_plan.h"
@@ -52,6 +54,17 @@ TEST(LargestShape, runs_on_every_place_of_every_kind_of_model) {
       }
     }
   }
+}
+
+// A place alone has a part of every sum, which may overflow where the whole does not.
+TEST(LargestShape, what_comes_out_is_not_looked_at) {
+  const std::filesystem::path folder = std::filesystem::path(EVALMPI_SOURCE_DIR) / "tests/fixtures/model/llama";
+  const model::ModelSpec spec = model::read_model_spec(folder);
+  const auto weights =
+      std::make_shared<model::Weights>(*model::load_weights(folder, spec, model::make_shard_plan(spec, 1), 0));
+  weights->final_norm.weight_D = weights->final_norm.weight_D.mul(std::numeric_limits<float>::infinity());
+  const model::InferenceThread inference;
+  EXPECT_NO_THROW(run_largest_shape(model::Transformer(weights), 64, {.paths = 1, .positions = 50}));
 }
 
 }  // namespace
