@@ -7,8 +7,8 @@
 
 #include "evalmpi/base/error.h"
 #include "evalmpi/base/file.h"
+#include "evalmpi/base/json.h"
 #include "evalmpi/base/log.h"
-#include "evalmpi/data/readers.h"
 #include "evalmpi/device/cpu.h"
 #include "evalmpi/task/task.h"
 #include "evalmpi/task/task_index.h"
@@ -51,6 +51,48 @@ std::map<std::string, fs::path> find_samples(const fs::path& directory) {
   return newest;
 }
 
+constexpr std::string_view kNamedNumbers[] = {"NaN", "-Infinity", "Infinity"};
+
+// Texts that stand for them while the rest is parsed.
+void restore_named_numbers(Json& value) {
+  if (value.is_structured()) {
+    for (Json& item : value) restore_named_numbers(item);
+  } else if (value.is_string() && value.get_ref<const std::string&>().starts_with('\0')) {
+    const std::string_view name = std::string_view(value.get_ref<const std::string&>()).substr(1);
+    const double infinity = std::numeric_limits<double>::infinity();
+    if (name == "NaN")
+      value = std::numeric_limits<double>::quiet_NaN();
+    else if (name == "Infinity")
+      value = infinity;
+    else if (name == "-Infinity")
+      value = -infinity;
+  }
+}
+
+// JSON with NaN, Infinity and -Infinity, as Python writes it and our outputs do. FAILS: as parse_json.
+Json parse_python_json(std::string_view text, const std::string& where) {
+  std::string plain;
+  bool is_in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto* name = std::find_if(std::begin(kNamedNumbers), std::end(kNamedNumbers), [&](std::string_view one) {
+      return !is_in_string && text.substr(i).starts_with(one);
+    });
+    if (name != std::end(kNamedNumbers)) {
+      plain += "\"\\u0000" + std::string(*name) + "\"";
+      i += name->size() - 1;
+      continue;
+    }
+    plain += text[i];
+    if (is_in_string && text[i] == '\\' && i + 1 < text.size())
+      plain += text[++i];
+    else if (text[i] == '"')
+      is_in_string = !is_in_string;
+  }
+  Json value = parse_json(plain, where);
+  restore_named_numbers(value);
+  return value;
+}
+
 // The newest results_<time>.json beside a samples file, or nothing.
 Json results_beside(const fs::path& samples) {
   fs::path newest;
@@ -59,7 +101,7 @@ Json results_beside(const fs::path& samples) {
     if (name.starts_with("results_") && name.ends_with(".json") && name > newest.filename().string())
       newest = entry.path();
   }
-  return newest.empty() ? Json::object() : read_json_file(newest);
+  return newest.empty() ? Json::object() : parse_python_json(read_file(newest), newest.string());
 }
 
 double to_number(const std::string& text, const std::string& where) {
@@ -89,8 +131,10 @@ std::vector<Sample> read_samples(const fs::path& file, task::OutputType type) {
   std::vector<Sample> samples;
   std::string first_filter;
   int64_t number = 0;
-  for (Json& line : data::read_jsonl(file).rows) {
+  for (const std::string& text : python::split(read_file(file, uint64_t{1} << 40), "\n")) {
     const std::string where = fmt::format("{}:{}", file.string(), ++number);
+    if (text.empty()) continue;
+    Json line = parse_python_json(text, where);
     if (!line.contains("doc") || !line["doc"].is_object() || !line.contains("resps") || !line["resps"].is_array() ||
         !line.contains("doc_id") || !line["doc_id"].is_number_integer()) {
       fail(ExitCode::kBadInput, "{}: not a sample: doc_id, doc and resps are needed", where);

@@ -1,5 +1,6 @@
 """evalmpi score: the answers of a run, scored again without the model, give what the run gave, or what a changed task asks."""
 import glob
+import json
 import os
 import re
 import shutil
@@ -40,6 +41,17 @@ class Score(support.JobTest):
         table = self.score("--tasks", "demo_sums", tasks=tasks).stdout
         self.assertRegex(table, r"exact_match\|↑  \| +0\|")
         self.assertRegex(self.score("--tasks", "demo_sums").stdout, r"exact_match\|↑  \| +1\|")
+
+    def test_numbers_that_json_has_no_name_for(self):
+        before = self.score("--tasks", "demo_sums").stdout
+        for path in glob.glob(self.path("run/results_*.json")) + glob.glob(self.path("run/samples_demo_sums*")):
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            with open(path, "w", encoding="utf-8") as file:
+                if path.endswith(".jsonl"):
+                    text = "".join(json.dumps({**json.loads(line), "extra": [float("nan"), "NaN \\", float("-inf")]}) + "\n" for line in text.splitlines())
+                file.write(text.replace("{", '{"extra": NaN, ', 1))
+        self.assertEqual(self.score("--tasks", "demo_sums").stdout, before)
 
     def test_what_is_no_sample_is_named(self):
         path = glob.glob(self.path("run/samples_demo_tavi*"))[0]
