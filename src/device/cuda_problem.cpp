@@ -23,20 +23,17 @@ constexpr Problem kProblems[] = {
     {2, "the device has no memory left for a CUDA context; is another program running on it (nvidia-smi)?"},
     {3,
      "the driver could not be initialised; compare `nvidia-smi`, and check that /dev/nvidia* is visible here (in a "
-     "container: "
-     "--gpus all)"},
+     "container: --gpus all)"},
     {34, "libcuda is the toolkit's stub; take the folder .../stubs out of LD_LIBRARY_PATH"},
     {46,
      "the device is busy or unavailable: in the compute mode \"exclusive process\" a single process may use it; run "
-     "one rank "
-     "for each device, or ask the administrator for `nvidia-smi -c DEFAULT`"},
+     "one rank for each device, or ask the administrator for `nvidia-smi -c DEFAULT`"},
     {kNoDevice, "the driver is there, but no device is visible to this process"},
     {101, "there is no such device"},
     {209, "this program has no kernels for the device's compute capability"},
     {214,
      "an ECC error that could not be corrected: the device's memory is damaged or needs a reset; leave this host out "
-     "and tell "
-     "its administrator"},
+     "and tell its administrator"},
     {802, "the system is not ready: on machines with NVSwitch the service nvidia-fabricmanager must be running"},
     {803,
      "the driver's kernel module and its libcuda are of different versions; a restart after the driver's update is "

@@ -72,13 +72,11 @@ std::string percent_text(const HostMemory& host) {
 
 constexpr const char* kRemedies =
     "more places for each copy (--tp), fewer copies on a host (--dp), fewer lanes (--threads-per-lane), or a "
-    "checkpoint in "
-    "bfloat16, which stays as it is in memory";
+    "checkpoint in bfloat16, which stays as it is in memory";
 
 constexpr const char* kDeviceRemedies =
     "more devices for each copy (--tp), --dtype bfloat16, a smaller --token-budget or --max-length, or a device that "
-    "nobody "
-    "else uses (nvidia-smi shows who does)";
+    "nobody else uses (nvidia-smi shows who does)";
 
 std::string percent_text(const DeviceMemory& device) {
   return fmt::format("{} of {} ({} are in use) on {}", bytes_text(device.predicted_bytes()),

@@ -77,8 +77,7 @@ void PromptEncoder::check_uniform(int64_t length) const {
   if (length <= uniform_length_) return;
   fail(ExitCode::kBadInput,
        "a sequence of {} tokens: beyond {} this model's rotary positions (longrope) change for the whole sequence, "
-       "which "
-       "is not supported; --max-length {} cuts prompts there",
+       "which is not supported; --max-length {} cuts prompts there",
        length, uniform_length_, uniform_length_);
 }
 

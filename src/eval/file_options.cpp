@@ -61,8 +61,7 @@ void say_for_files(Field& field, FileOptions& o) {
   if (field.name == "apply-chat-template") {
     field.help =
         "Make plain prompts the user's message of a conversation, in the model's chat template: the default one, or "
-        "the one of "
-        "that name. Lines with messages are put through it in any case.";
+        "the one of that name. Lines with messages are put through it in any case.";
   }
   if (field.name == "system-instruction") field.help = "The system's message of conversations that have none.";
   if (field.name == "gen-kwargs")
@@ -70,8 +69,8 @@ void say_for_files(Field& field, FileOptions& o) {
   if (field.name == "output") {
     field.help =
         "Where results and progress go; a second start with the same folder computes only what is missing. A name "
-        "ending in "
-        ".jsonl is taken as --output-file. Default: <output-file>.run, else a new folder runs/<command>-<time>.";
+        "ending in .jsonl is taken as --output-file. Default: <output-file>.run, else a new folder "
+        "runs/<command>-<time>.";
     field.set = [set = field.set, &o](const std::string& text) {
       if (!names_a_file(text)) return set(text);
       o.output_file = text;

@@ -229,8 +229,7 @@ std::vector<Field> fields(EvalOptions& o) {
                    "Evaluate only the first N documents of each task, or with N below 1 that fraction.", kNumbers),
       text_field("samples", "JSON", o.samples,
                  "Evaluate only these documents: {\"arc_easy\": [0, 3, 17], ...}, rows of the evaluated split from 0, "
-                 "or a file "
-                 "that holds this. Tasks that are not named are evaluated whole.",
+                 "or a file that holds this. Tasks that are not named are evaluated whole.",
                  kNumbers),
       text_field(
           "device", "NAME", o.device,
@@ -265,8 +264,7 @@ std::vector<Field> fields(EvalOptions& o) {
                  "Variables for the chat template, such as enable_thinking=false.", kNumbers),
       boolean_field("enable-thinking", o.enable_thinking,
                     "Whether a reasoning model thinks before it answers: the chat template's variable enable_thinking. "
-                    "true is for "
-                    "tasks that generate, and needs --think-end-token.",
+                    "true is for tasks that generate, and needs --think-end-token.",
                     kNumbers),
       text_field(
           "think-end-token", "TEXT|ID", o.think_end_token,
@@ -349,8 +347,7 @@ std::vector<Field> fields(EvalOptions& o) {
       switch_field("quiet", o.quiet, "Print only the table and errors.", kOutput),
       number_field("verify", "FRACTION", o.verify,
                    "Compute this share of the chunks a second time, on another copy of the model where there is one, "
-                   "and compare "
-                   "bit by bit: finds damaged hardware. Between 0 and 1. Default 0.",
+                   "and compare bit by bit: finds damaged hardware. Between 0 and 1. Default 0.",
                    kOutput),
       switch_field("strict", o.strict,
                    "On a resume, compute again what was computed in another numerics class (another tp, say).",

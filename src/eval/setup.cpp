@@ -76,9 +76,8 @@ std::string adapter_note(const Setup& setup) {
   if (!setup.spec.adapter || tokens == rows) return "";
   return fmt::format(
       "the model has {} vocabulary rows, its tokenizer {} tokens: lm_eval's peft= resizes the model to the latter, so "
-      "its "
-      "log-likelihoods differ a little; those here are PEFT's own, and lm_eval's of the merged model (evalmpi convert "
-      "--adapter)",
+      "its log-likelihoods differ a little; those here are PEFT's own, and lm_eval's of the merged model (evalmpi "
+      "convert --adapter)",
       rows, tokens);
 }
 

@@ -54,8 +54,7 @@ fs::path tensor_file(const fs::path& folder) {
   if (fs::exists(folder / "adapter_model.bin", ignored)) {
     fail(ExitCode::kMissingInput,
          "{}: no {}; adapter_model.bin can run code when it is read and is not supported: load the adapter with PEFT "
-         "and "
-         "save it with save_pretrained",
+         "and save it with save_pretrained",
          folder.string(), kTensorFile);
   }
   fail(ExitCode::kMissingInput, "{}: no {}: not a folder that PEFT's save_pretrained wrote", folder.string(),

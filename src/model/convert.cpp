@@ -145,8 +145,7 @@ class Conversion {
     if (options.dtype && config_.contains("quantization_config")) {
       fail(ExitCode::kBadInput,
            "{}: the weights are quantised (quantization_config); their dtype cannot be changed. Without --dtype they "
-           "can be "
-           "cut into other files",
+           "can be cut into other files",
            (input / "config.json").string());
     }
     if (const auto spec = spec_of(input, options.names != NameStyle::kAsTheyAre || !options.adapter.empty())) {

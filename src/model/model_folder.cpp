@@ -25,8 +25,7 @@ fs::path resolve_model_folder(std::string_view name) {
   }
   fail(ExitCode::kMissingInput,
        "{}: no such folder, and not in the Hugging Face cache (looked for refs/main and its snapshot in {}). Download "
-       "it "
-       "with `evalmpi fetch {}`, or set HF_HOME to the cache that holds it",
+       "it with `evalmpi fetch {}`, or set HF_HOME to the cache that holds it",
        name, repository_folder(RepositoryKind::kModel, name).string(), name);
 }
 

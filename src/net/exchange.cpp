@@ -61,8 +61,7 @@ void fail_request(const HubOptions& options, RepositoryKind kind, const std::str
   if (response.status == 401) {
     fail(ExitCode::kUnavailable,
          "the {} {} does not exist, or is private or gated (status 401, {}): check the name; accept its licence on {}; "
-         "set "
-         "HF_TOKEN",
+         "set HF_TOKEN",
          kind_name, id, token, page);
   }
   if (response.status == 404) {

@@ -30,8 +30,7 @@ void check_bytes(const std::filesystem::path& path) {
   if (bytes.substr(image.size()) == trailer_of(image)) return;
   fail(ExitCode::kBadInput,
        "{}: damaged, or changed by another program: its bytes are not those whose hash it ends with; \"evalmpi report "
-       "{} "
-       "--rebuild\" makes it anew from the logs",
+       "{} --rebuild\" makes it anew from the logs",
        path.string(), path.parent_path().string());
 }
 

@@ -157,8 +157,7 @@ Frame read_frame(Window& window, uint64_t offset) {
 [[noreturn]] void fail_damaged(const fs::path& path, uint64_t offset, uint64_t record) {
   fail(ExitCode::kBadInput,
        "{}: damaged at byte {} (record {}): its checksum does not match; move the file away and run again: what it "
-       "holds "
-       "is then computed anew",
+       "holds is then computed anew",
        path.string(), offset, record);
 }
 

@@ -86,8 +86,7 @@ std::set<uint64_t> HarnessSources::marks_of(const Json& mapping) {
 std::string describe(const ChangedFunction& function) {
   return fmt::format(
       "{}: {} is not the function of lm-evaluation-harness 0.4.13 that evalmpi computes in its place (its text and "
-      "that "
-      "of what it uses in the file were compared, without comments); scores are those of 0.4.13",
+      "that of what it uses in the file were compared, without comments); scores are those of 0.4.13",
       function.file.string(), function.name);
 }
 

@@ -59,8 +59,7 @@ void add_tokens(Tokenizer::Impl* impl, const Json& rest, const std::string& wher
       if (id && *id != entry["id"].get<int64_t>())
         fail(ExitCode::kBadInput,
              "{}: added_tokens: '{}' has id {}, but by the vocabulary and the tokens before it, its id is {}; such a "
-             "file "
-             "gives other ids in every library, so write it again with the library that made it",
+             "file gives other ids in every library, so write it again with the library that made it",
              where, token.content, entry["id"].get<int64_t>(), *id);
     }
   }

@@ -22,8 +22,7 @@ TEST(DeviceFigures, are_told_as_far_as_they_are_known) {
   figures.ecc_uncorrected = 1;
   EXPECT_EQ(in_words(to_json(figures)),
             "NVIDIA X: busy 93.1 % of the time, 690 W (712 at most), slowed down in 2 of 9 samples: power cap, 1 "
-            "memory errors "
-            "that could not be corrected: its results are not to be trusted");
+            "memory errors that could not be corrected: its results are not to be trusted");
 }
 
 }  // namespace

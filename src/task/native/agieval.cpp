@@ -109,8 +109,7 @@ Json hrm8k_english_doc_to_text(const Json& document) {
 
 Json hrm8k_english_doc_to_text_mmmlu(const Json& document) {
   return "Solve the given question.\nAfter solving the problem, state your final choice among the choices (1, 2, 3, 4) "
-         "in "
-         "the following format: $\\boxed{N}$.\n\nQuestion: " +
+         "in the following format: $\\boxed{N}$.\n\nQuestion: " +
          py::strip(text_of(document, "original")) + "\nAnswer:";
 }
 

@@ -34,8 +34,7 @@ void check_environment() {
   if (name.find("jais") != name.npos && name.find("chat") != name.npos) {
     fail(ExitCode::kBadInput,
          "the environment has MODEL_NAME={}, for which lm-evaluation-harness has a chat template of its own; unset it "
-         "and "
-         "use --apply-chat-template",
+         "and use --apply-chat-template",
          name);
   }
 }

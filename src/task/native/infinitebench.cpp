@@ -176,8 +176,7 @@ Json infinitebench_code_debug_text(const Json& document) {
       "{context}\n\n"
       "Which funtion has deliberate error?\n{options}\n\n"
       "You should first find the functions in the options. Repeat their content, inspect through code, and at last "
-      "give "
-      "me your answer for the function that has the deliberate and obvious error in A, B, C, or D.",
+      "give me your answer for the function that has the deliberate and obvious error in A, B, C, or D.",
       {{"context", value_of(document, "context")}, {"options", lettered_options(document)}});
 }
 
@@ -194,10 +193,9 @@ Json infinitebench_choice_text(const Json& document) {
 Json infinitebench_dialogue_text(const Json& document) {
   return formatted(
       "Below is a dialogue script where one random occurrence of a character name is replaced with \"$$MASK$$\", and "
-      "you "
-      "should try to guess who that character is.\n\nThe dialogue:\n\n---\n\n{context}\n\n---\n\nEnd of dialogue.\n\n"
-      "Which character is most likely \"$$MASK$$\"? Just say the name used by the scriptwriter (before the colon "
-      "marks) "
+      "you should try to guess who that character is.\n\nThe dialogue:\n\n---\n\n{context}\n\n---\n\nEnd of "
+      "dialogue.\n\nWhich character is most likely \"$$MASK$$\"? Just say the name used by the scriptwriter (before "
+      "the colon marks) "
       "of one single character and nothing else.",
       document);
 }

@@ -139,8 +139,7 @@ void groundcocoa_process_docs(Columns& columns, Rows& rows) {
         "A user has specified certain criteria for booking a flight. Below are five different flight options labeled "
         "'A', 'B', 'C', 'D', and 'E'. Review these options and select the one that best matches the user requirements. "
         "Respond with a single option and the phrase 'The answer is Option ' followed by the correct letter - 'A', "
-        "'B', "
-        "'C', 'D', or 'E'\n\nUser Criteria: " +
+        "'B', 'C', 'D', or 'E'\n\nUser Criteria: " +
         text_of(row, "query") + "\n";
     Json choices = Json::array();
     for (const char letter : std::string_view("ABCDE")) {

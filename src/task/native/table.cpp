@@ -9,8 +9,7 @@ using namespace native;
 
 constexpr const char* kShuffled =
     "the order of the choices is drawn from Random(42) anew for each split; in lm-evaluation-harness it depends on "
-    "what "
-    "was drawn before and on its cache of earlier runs, so its scores differ a little from run to run";
+    "what was drawn before and on its cache of earlier runs, so its scores differ a little from run to run";
 
 // The rows of a folder stand together. A longer name stands before one that it ends in.
 const NativeFunction kFunctions[] = {
