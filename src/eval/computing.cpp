@@ -40,6 +40,22 @@ comm::LayoutRequest Computing::layout(const EvalOptions& options) const {
           .fast_reduce = options.fast_reduce};
 }
 
+std::string Computing::without_effect(const EvalOptions& options) const {
+  if (is_on_devices()) return "";
+  std::vector<const char*> asked;
+  const auto list = [&](bool is_asked, const char* option) {
+    if (is_asked) asked.push_back(option);
+  };
+  list(options.devices_per_rank.has_value(), "--devices-per-rank");
+  list(options.share_devices, "--share-devices");
+  list(options.host_staged, "--host-staged");
+  list(options.cuda_graphs, "--cuda-graphs");
+  list(options.fast_kernels, "--fast-kernels");
+  list(options.fast_reduce, "--fast-reduce");
+  list(options.allow_split, "--allow-split");
+  return fmt::format("{}", fmt::join(asked, ", "));
+}
+
 std::vector<DeviceSituation> Computing::situations(const std::vector<comm::LocalPlace>& places,
                                                    model::DType product_type) const {
   std::vector<DeviceSituation> situations;

@@ -26,6 +26,8 @@ class Computing {
   void agree(comm::Session& session, std::optional<std::string>& note);
 
   bool is_on_devices() const { return devices_.front().kind == device::Kind::kCuda; }
+  // What options.h offers for GPUs and `options` asks for although this computes on CPUs, as options in words; else "".
+  std::string without_effect(const EvalOptions& options) const;
   // As --device takes it.
   const char* kind() const { return is_on_devices() ? "cuda" : "cpu"; }
   // The device that speaks for all of this rank's.

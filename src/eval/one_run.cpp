@@ -66,7 +66,10 @@ ExitCode Run::execute() {
 void Run::agree_on_devices() {
   std::optional<std::string> note;
   computing_.agree(session_, note);
-  if (is_root() && !options_.quiet && note) log::info("{}", *note);
+  if (!is_root() || options_.quiet) return;
+  if (note) log::info("{}", *note);
+  if (const std::string idle = computing_.without_effect(options_); !idle.empty())
+    log::info("the CPU computes, so these have no effect: {}", idle);
 }
 
 void Run::watch_devices() {

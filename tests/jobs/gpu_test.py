@@ -138,6 +138,13 @@ class WithoutGpu(support.JobTest):
         shown = self.run_program(["plan", *support.DEMO, "--tasks", "demo_sums", "--device", "cpu"]).stdout
         self.assertIn("device: the CPU, in float32\n", shown)
 
+    def test_options_for_gpus_say_that_they_do_nothing(self):
+        if os.path.exists("/dev/nvidia0"):
+            self.skipTest("there is a GPU")
+        for extra in ([], ["--cuda-graphs", "--devices-per-rank", "2"]):
+            said = self.run_program(["eval", *support.DEMO, "--tasks", "demo_sums", "--limit", "2", "-o", self.path(f"run{len(extra)}"), *extra]).stderr
+            self.assertEqual("have no effect: --devices-per-rank, --cuda-graphs" in said, bool(extra), said)
+
 
 if __name__ == "__main__":
     unittest.main()
