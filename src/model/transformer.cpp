@@ -96,7 +96,7 @@ template <typename T>
 void take_bytes(std::string_view& bytes, std::vector<T>& values) {
   const size_t size_bytes = values.size() * sizeof(T);
   EVALMPI_CHECK(bytes.size() >= size_bytes);
-  std::memcpy(values.data(), bytes.data(), size_bytes);
+  std::copy_n(bytes.data(), size_bytes, reinterpret_cast<char*>(values.data()));  // null where there is none
   bytes.remove_prefix(size_bytes);
 }
 
