@@ -191,6 +191,11 @@ void Run::fail_now(std::exception_ptr failure) {
   session_.abort(cause.code);
 }
 
+void SharedByRuns::begin_attempt(const job::AttemptIdentity& attempt) {
+  const std::lock_guard lock(attempts_mutex);
+  attempts.push_back(attempt);
+}
+
 void SharedByRuns::note_stopped(const std::string& why) {
   const std::lock_guard lock(attempts_mutex);
   for (const job::AttemptIdentity& attempt : attempts) {

@@ -31,6 +31,7 @@ void Run::open_output() {
     attempt.may_differ = work_.options();
     attempt_.emplace(job::Attempt::open(attempt));
     identity_ = attempt_->identity();
+    shared_.begin_attempt(identity_);  // before the others know of it: they may never answer
     write_status("starting", status_details());
     job::place_token_file(identity_);
   });
@@ -42,10 +43,7 @@ void Run::open_output() {
   published_.time_id = shared["time"];
   text::fix_strftime_now(identity_.created_unix_seconds);
   published_.directory = identity_.directory;
-  {
-    const std::lock_guard lock(shared_.attempts_mutex);
-    shared_.attempts.push_back(identity_);
-  }
+  if (!is_root()) shared_.begin_attempt(identity_);
   const bool has_leader = std::any_of(mesh_->places.begin(), mesh_->places.end(),
                                       [](const comm::LocalPlace& place) { return place.tp_rank == 0; });
   together("find the output folder", [&] {

@@ -85,6 +85,7 @@ class Job {
       if (!is_root()) return;
       JobOptions shown = options_;
       attempt_.emplace(job::Attempt::open({folder_, one_folder_each(), to_json(fields(shown)), {}}));
+      shared_.begin_attempt(attempt_->identity());
       std::error_code ignored;
       fs::remove(attempt_->identity().log_directory(), ignored);  // the runs have logs; this folder has none
       shared_.on_status = [this](std::string_view state, const Json& details) { write_status(state, details); };
@@ -92,8 +93,7 @@ class Job {
     });
     const Json identity = parse_json(
         session_.world().broadcast_bytes(is_root() ? attempt_->identity().to_json().dump() : "", 0), "attempt");
-    const std::lock_guard lock(shared_.attempts_mutex);
-    shared_.attempts.push_back(job::AttemptIdentity::from_json(identity));
+    if (!is_root()) shared_.begin_attempt(job::AttemptIdentity::from_json(identity));
   }
 
   bool someone_was_asked_to_stop() {

@@ -6,20 +6,25 @@ import subprocess
 import time
 import unittest
 
+import faults
 import support
 
 TIMEOUT = 2  # --hang-timeout; far above what a rank needs to say something on a busy machine
 
 
 class Started:
-    """A run on three ranks and what becomes of it."""
+    """A run on three ranks and what becomes of it. stop_at: rank 2 stops itself before its collective call of that number."""
 
-    def __init__(self, test, output, arguments):
+    def __init__(self, test, output, arguments, stop_at=None):
         self.test, self.output = test, test.path(output)
         command = test.command(["eval", "--model", os.path.join(support.SOURCE, "configs/demo/model"), "--include-path", test.path("tasks"),
                                 "--tasks", "long_reverse", "-o", self.output, "--hang-timeout", str(TIMEOUT), *arguments], 3)
+        environment = dict(os.environ)
+        if stop_at:
+            environment |= {"LD_PRELOAD": faults.FAULTS, "FAULT_FOLDER": self.output, "FAULT_CALLS": "collectives", "FAULT_RANK": "2",
+                            "FAULT_KIND": "stop-before", "FAULT_AT": str(stop_at)}
         with open(self.output + ".out", "w", encoding="utf-8") as out:
-            self.process = subprocess.Popen(command, cwd=test.folder, stdout=out, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, cwd=test.folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
         test.addCleanup(self.end)
 
     def end(self):
@@ -51,13 +56,10 @@ class Watchdog(support.JobTest):
     # A disk that is slow to keep a record for TIMEOUT seconds is rightly called hung: these tests keep to memory.
     root = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-    def start(self, output, *arguments, copies=48):
+    def start(self, output, *arguments, copies=48, stop_at=None):
         if not os.path.exists(self.path("tasks")):
             support.long_task(self.path("tasks"), copies)
-        return Started(self, output, arguments)
-
-    def has_begun(self, run):
-        return lambda: os.path.exists(os.path.join(run.output, "output.lock")) and len(run.ranks()) == 3
+        return Started(self, output, arguments, stop_at)
 
     def has_records(self, run):
         return lambda: support.bytes_in(os.path.join(run.output, "log")) > 20_000
@@ -75,9 +77,10 @@ class Watchdog(support.JobTest):
         named = re.search(rf"rank {rank} on \S+ \(process \d+\): no sign of life for (\d+\.\d) s .*", text)
         self.assertTrue(named, text)
         self.assertLess(float(named[1]), TIMEOUT + 2)
-        status = support.status(run.output)
-        self.assertEqual((status["state"], status["exit_code"]), ("stopped", 75))
-        self.assertIn(f"rank {rank} on", status["error"])
+        if os.path.exists(run.output):
+            status = support.status(run.output)
+            self.assertEqual((status["state"], status.get("exit_code")), ("stopped", 75))
+            self.assertIn(f"rank {rank} on", status["error"])
         return named[0]
 
     def test_a_stopped_rank_is_named_while_it_computes(self):
@@ -93,9 +96,15 @@ class Watchdog(support.JobTest):
         self.assert_named(run, self.stop_rank(run, 0), 0)
 
     def test_a_stopped_rank_is_named_before_the_first_chunk(self):
-        run = self.start("early", "--dp", "3", copies=200)
-        run.wait_until(self.has_begun(run), "the output folder")
-        self.assert_named(run, self.stop_rank(run, 2), 2)
+        # On both sides of rank 0's opening of the folder, and while it does: its status never stays that of a run at work.
+        have_folder = set()
+        for call in range(27, 31):
+            with self.subTest(call=call):
+                run = self.start(f"early{call}", "--dp", "3", stop_at=call)
+                self.assertEqual(run.wait_for_end(), 75, run.text())
+                self.assert_named(run, run.text(), 2)
+                have_folder.add(os.path.exists(run.output))
+        self.assertEqual(have_folder, {False, True}, "other calls than these are around the opening now")
 
     def test_the_next_start_completes_what_was_stopped(self):
         run = self.start("again", "--dp", "3", copies=6)

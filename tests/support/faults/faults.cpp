@@ -3,10 +3,12 @@
 //
 //   LD_PRELOAD=libevalmpi_faults.so  and in the environment:
 //   FAULT_FOLDER   absolute path: calls on files below it count, by path or by descriptor
-//   FAULT_CALLS    "files" (default) or "messages" (of MPI): which calls count; each process counts its own, from 1
+//   FAULT_CALLS    which calls count; each process counts its own, from 1: "files" (default), "messages" (of MPI) or
+//                  "collectives" (those messages in which all ranks take part)
 //   FAULT_AT       the call at which the fault happens; 0 or none: never
 //   FAULT_KIND     ENOSPC, EIO, EINTR: the call fails; short: a write takes half of its bytes;
-//                  kill-before, kill-after: SIGKILL before or after the call has had its effect
+//                  kill-before, kill-after: SIGKILL before or after the call has had its effect;
+//                  stop-before: SIGSTOP before the call
 //   FAULT_ONWARD   1: at every call from FAULT_AT on
 //   FAULT_TRACE    a file that gets one line for each counted call: number, name, path
 //   FAULT_RANK     only in this rank of mpirun (OMPI_COMM_WORLD_RANK); others do not count at all
@@ -37,6 +39,7 @@ namespace {
 struct Plan {
   std::string folder;
   bool counts_messages = false;
+  bool counts_collectives_only = false;
   long at = 0;
   bool is_onward = false;
   Kind kind = Kind::kNone;
@@ -53,7 +56,8 @@ std::string variable(const char* name) {
 Plan read_plan() {
   Plan plan;
   plan.folder = variable("FAULT_FOLDER");
-  plan.counts_messages = variable("FAULT_CALLS") == "messages";
+  plan.counts_collectives_only = variable("FAULT_CALLS") == "collectives";
+  plan.counts_messages = variable("FAULT_CALLS") == "messages" || plan.counts_collectives_only;
   plan.at = std::atol(variable("FAULT_AT").c_str());
   plan.is_onward = variable("FAULT_ONWARD") == "1";
   const std::string kind = variable("FAULT_KIND");
@@ -63,6 +67,7 @@ Plan read_plan() {
   if (kind == "short") plan.kind = Kind::kShort;
   if (kind == "kill-before") plan.kind = Kind::kKillBefore;
   if (kind == "kill-after") plan.kind = Kind::kKillAfter;
+  if (kind == "stop-before") plan.kind = Kind::kStopBefore;
   const std::string rank = variable("FAULT_RANK");
   plan.is_active = !plan.folder.empty() && (rank.empty() || rank == variable("OMPI_COMM_WORLD_RANK"));
   const std::string trace = variable("FAULT_TRACE");
@@ -110,6 +115,7 @@ Kind count(const char* name, const std::string& path) {
   const bool is_struck = plan().at > 0 && (number == plan().at || (plan().is_onward && number > plan().at));
   const Kind kind = is_struck ? plan().kind : Kind::kNone;
   if (kind == Kind::kKillBefore) die();
+  if (kind == Kind::kStopBefore) ::kill(::getpid(), SIGSTOP);
   return kind;
 }
 
@@ -119,8 +125,9 @@ Kind count(const char* name, const std::string& path) {
   while (true) ::kill(::getpid(), SIGKILL);
 }
 
-Kind count_message(const char* name) {
-  return plan().is_active && plan().counts_messages ? count(name, "") : Kind::kNone;
+Kind count_message(const char* name, Message message) {
+  const bool counts = plan().counts_messages && (message == Message::kCollective || !plan().counts_collectives_only);
+  return plan().is_active && counts ? count(name, "") : Kind::kNone;
 }
 
 namespace {

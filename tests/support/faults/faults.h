@@ -4,11 +4,12 @@
 
 namespace evalmpi::faults {
 
-enum class Kind { kNone, kError, kShort, kKillBefore, kKillAfter };
+enum class Kind { kNone, kError, kShort, kKillBefore, kKillAfter, kStopBefore };
 
-// Counts a message where messages count: what is to happen with it. Does not return where the process is to die before
-// it.
-Kind count_message(const char* name);
+// Counts a message where such messages count: what is to happen with it. Does not return where the process is to die
+// before it.
+enum class Message { kOfTwo, kCollective };
+Kind count_message(const char* name, Message message);
 
 [[noreturn]] void die();
 

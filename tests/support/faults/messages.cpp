@@ -1,5 +1,5 @@
-// MPI's messages: each counts where FAULT_CALLS is "messages". One that fails does nothing at all: its peers never hear
-// of it.
+// MPI's messages: each counts where FAULT_CALLS is "messages", one of all ranks where it is "collectives". One that
+// fails does nothing at all: its peers never hear of it.
 
 #include <mpi.h>
 
@@ -8,10 +8,11 @@
 namespace {
 
 using evalmpi::faults::Kind;
+using evalmpi::faults::Message;
 
 template <typename Call>
-int strike(const char* name, Call&& call) {
-  const Kind kind = evalmpi::faults::count_message(name);
+int strike(const char* name, Call&& call, Message message = Message::kCollective) {
+  const Kind kind = evalmpi::faults::count_message(name, message);
   if (kind == Kind::kError) return MPI_ERR_OTHER;
   const int result = call();
   if (kind == Kind::kKillAfter) evalmpi::faults::die();
@@ -23,7 +24,8 @@ int strike(const char* name, Call&& call) {
 extern "C" {
 
 int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request* request) {
-  return strike("MPI_Isend", [&] { return PMPI_Isend(data, count, type, to, tag, comm, request); });
+  return strike(
+      "MPI_Isend", [&] { return PMPI_Isend(data, count, type, to, tag, comm, request); }, Message::kOfTwo);
 }
 
 int MPI_Barrier(MPI_Comm comm) {
