@@ -42,7 +42,7 @@ ExitCode in_watched_session(const eval::EvalOptions& options,
   const comm::BoundDevices bound = comm::bind_devices(choice, launch, options.devices_per_rank);
   heartbeat->enter("starting MPI with the other ranks", job::Judged::kStrict);
   comm::Session session = comm::Session::start(launch);
-  watchdog.set_abort([&session] { session.abort(ExitCode::kStoppedEarly); });
+  watchdog.set_abort([&session](ExitCode code) { session.abort(code); });
   try {
     const std::vector<job::RankHome> homes = job::find_homes(session.world(), session.host_name());
     watchdog.set_name(job::describe(session.rank(), homes[static_cast<size_t>(session.rank())]));

@@ -78,7 +78,7 @@ struct SharedByRuns {
   std::mutex attempts_mutex;
   std::vector<job::AttemptIdentity> attempts;
   void begin_attempt(const job::AttemptIdentity& attempt);
-  void note_stopped(const std::string& why);  // any rank, any thread; what cannot be written is left
+  void note_ending(ExitCode code, const std::string& why);  // any rank, any thread; what cannot be written is left
   // Rank 0, any thread: a run has written this status of itself.
   std::function<void(std::string_view state, const Json& details)> on_status;
 };

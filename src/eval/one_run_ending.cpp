@@ -196,11 +196,11 @@ void SharedByRuns::begin_attempt(const job::AttemptIdentity& attempt) {
   attempts.push_back(attempt);
 }
 
-void SharedByRuns::note_stopped(const std::string& why) {
+void SharedByRuns::note_ending(ExitCode code, const std::string& why) {
   const std::lock_guard lock(attempts_mutex);
   for (const job::AttemptIdentity& attempt : attempts) {
     try {
-      job::note_stopped(attempt, why);
+      job::note_ending(attempt, code, why);
     } catch (const Error& error) {
       log::warning("status.json could not be written: {}", error.what());
     }
@@ -216,7 +216,9 @@ void Run::watch_for_stop(const std::stop_token& token) {
     if (!is_root()) std::this_thread::sleep_for(std::chrono::milliseconds(500));
     if (is_failing_.exchange(true)) return;
     // Where rank 0 could not: it may be what died.
-    if (session_.rank() == 1) shared_.note_stopped(fmt::format("stopped by signal {}", shared_.stop.signal()));
+    if (session_.rank() == 1) {
+      shared_.note_ending(ExitCode::kStoppedEarly, fmt::format("stopped by signal {}", shared_.stop.signal()));
+    }
     if (attempt_) {
       progress_.end_line();
       bool is_first = true;

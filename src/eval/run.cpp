@@ -145,7 +145,8 @@ class Job {
 class NotedEnding {
  public:
   NotedEnding(job::Watchdog* watchdog, SharedByRuns& shared) : watchdog_(watchdog) {
-    if (watchdog_ != nullptr) watchdog_->set_ending([&shared](const std::string& line) { shared.note_stopped(line); });
+    if (watchdog_ == nullptr) return;
+    watchdog_->set_ending([&shared](ExitCode code, const std::string& line) { shared.note_ending(code, line); });
   }
   NotedEnding(const NotedEnding&) = delete;
   NotedEnding& operator=(const NotedEnding&) = delete;

@@ -249,15 +249,15 @@ bool Attempt::write_status(std::string_view state, const Json& details) const {
   return true;
 }
 
-bool note_stopped(const AttemptIdentity& attempt, const std::string& error) {
+bool note_ending(const AttemptIdentity& attempt, ExitCode code, const std::string& error) {
   const std::lock_guard lock(status_mutex);
   std::optional<Json> status = store::read_status(attempt.directory);
   if (!status || is_of_earlier_attempt(*status, attempt)) {
     status = Json{{"run_id", attempt.run_id}, {"attempt", attempt.number}};
   }
   if (!is_of(*status, attempt) || (status->contains("state") && is_ending(*status))) return false;
-  (*status)["state"] = "stopped";
-  (*status)["exit_code"] = static_cast<int>(ExitCode::kStoppedEarly);
+  (*status)["state"] = code == ExitCode::kStoppedEarly ? "stopped" : "failed";
+  (*status)["exit_code"] = static_cast<int>(code);
   (*status)["error"] = error;
   store::write_status(attempt.directory, std::move(*status));
   return true;

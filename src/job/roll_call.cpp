@@ -9,6 +9,7 @@
 #include "evalmpi/base/json.h"
 #include "evalmpi/comm/communicator.h"
 #include "evalmpi/comm/message_port.h"
+#include "evalmpi/comm/together.h"
 #include "wire.h"
 
 namespace evalmpi::job {
@@ -181,12 +182,19 @@ std::vector<RankSign> RollCall::ranks() {
 void RollCall::run() {
   const std::shared_ptr<Heartbeat> heartbeat = watchdog_.watch("roll call");
   heartbeat->enter("exchanging signs of life", Judged::kStrict);
-  while (!is_over()) {
-    if (const std::optional<std::string> line = step(Clock::now())) watchdog_.end_job(*line);
-    heartbeat->beat();
-    std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, watchdog_.options().period / 2, [this] { return done_; });
-    if (done_) return;
+  try {
+    while (!is_over()) {
+      if (const std::optional<std::string> line = step(Clock::now())) watchdog_.end_job(*line);
+      heartbeat->beat();
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, watchdog_.options().period / 2, [this] { return done_; });
+      if (done_) return;
+    }
+  } catch (...) {
+    const comm::Failure failure = comm::current_failure();
+    const int rank = port_.rank();
+    watchdog_.end_job(fmt::format("{}: {}", describe(rank, homes_[static_cast<size_t>(rank)]), failure.message),
+                      failure.code);
   }
 }
 

@@ -9,8 +9,6 @@
 #include <ctime>
 #include <utility>
 
-#include "evalmpi/base/error.h"
-
 namespace evalmpi::job {
 namespace {
 
@@ -109,7 +107,7 @@ void Watchdog::set_ending(Ending ending) {
   ending_ = std::move(ending);
 }
 
-void Watchdog::set_abort(std::function<void()> abort) {
+void Watchdog::set_abort(Abort abort) {
   const std::lock_guard lock(abort_mutex_);
   abort_ = std::move(abort);
 }
@@ -190,33 +188,34 @@ ThreadSign Watchdog::sign() {
           chunk == UINT64_MAX ? std::nullopt : std::optional(chunk), telling->still.count()};
 }
 
-void Watchdog::end_job(const std::string& line) {
+void Watchdog::end_job(const std::string& line, ExitCode code) {
   if (is_ending_.exchange(true)) {
     while (true) ::pause();
   }
   // Not through the log: the hung thread may hold its lock.
-  say("evalmpi: error: " + line + "; the job ends now, what is finished is saved: start it again\n");
+  say("evalmpi: error: " + line + "; the job ends now, what is finished is saved" +
+      (code == ExitCode::kStoppedEarly ? ": start it again\n" : "\n"));
   // Both may hang like the rest; each gets its own thread and a time. The note should be there before the ranks go.
   const auto started = Clock::now();
   const auto has_noted = std::make_shared<std::atomic<bool>>(false);
-  std::thread([this, line, has_noted] {
+  std::thread([this, line, code, has_noted] {
     const std::lock_guard lock(ending_mutex_);
-    if (ending_) ending_(line);
+    if (ending_) ending_(code, line);
     *has_noted = true;
   }).detach();
   while (!*has_noted && Clock::now() - started < options_.grace / 2) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  std::function<void()> abort;
+  Abort abort;
   {
     const std::lock_guard lock(abort_mutex_);
     abort = abort_;
   }
   if (abort) {
-    std::thread(abort).detach();
+    std::thread(abort, code).detach();
     std::this_thread::sleep_for(options_.grace / 2);
   }
-  ::_exit(static_cast<int>(ExitCode::kStoppedEarly));
+  ::_exit(static_cast<int>(code));
 }
 
 void Watchdog::run() {

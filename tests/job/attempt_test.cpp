@@ -150,22 +150,28 @@ TEST(Attempt, a_damaged_log_is_named) {
   EXPECT_NE(message.find(log.filename().string()), std::string::npos) << message;
 }
 
-TEST(NoteStopped, is_the_last_word_whatever_came_before) {
+TEST(NoteEnding, is_the_last_word_whatever_came_before) {
   const TemporaryDirectory directory;
   const Attempt attempt = Attempt::open(options_for(directory / "run"));
   const auto state = [&] { return store::read_status(directory / "run")->at("state"); };
-  EXPECT_TRUE(note_stopped(attempt.identity(), "rank 1 hangs")) << "before the attempt wrote anything";
+  EXPECT_TRUE(note_ending(attempt.identity(), ExitCode::kStoppedEarly, "rank 1 hangs"))
+      << "before the attempt wrote anything";
   EXPECT_EQ(store::read_status(directory / "run")->at("exit_code"), 75);
   EXPECT_FALSE(attempt.write_status("running"));
-  EXPECT_FALSE(note_stopped(attempt.identity(), "rank 2 hangs"));
+  EXPECT_FALSE(note_ending(attempt.identity(), ExitCode::kStoppedEarly, "rank 2 hangs"));
   EXPECT_EQ(store::read_status(directory / "run")->at("error"), "rank 1 hangs");
   EXPECT_TRUE(attempt.write_status("complete"));
   AttemptIdentity next = attempt.identity();
   next.number += 1;
-  EXPECT_TRUE(note_stopped(next, "rank 1 hangs")) << "an earlier attempt's ending is not its own";
+  EXPECT_TRUE(note_ending(next, ExitCode::kStoppedEarly, "rank 1 hangs"))
+      << "an earlier attempt's ending is not its own";
   EXPECT_EQ(state(), "stopped");
-  EXPECT_FALSE(note_stopped(attempt.identity(), "too late"));
+  EXPECT_FALSE(note_ending(attempt.identity(), ExitCode::kStoppedEarly, "too late"));
   EXPECT_EQ(store::read_status(directory / "run")->at("attempt"), next.number);
+  next.number += 1;
+  EXPECT_TRUE(note_ending(next, ExitCode::kUnavailable, "the network is gone"));
+  EXPECT_EQ(state(), "failed");
+  EXPECT_EQ(store::read_status(directory / "run")->at("exit_code"), 69);
 }
 
 TEST(TokenFile, leaders_see_what_rank_0_wrote) {

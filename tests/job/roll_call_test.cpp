@@ -1,10 +1,12 @@
 #include "evalmpi/job/roll_call.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <deque>
 
 #include "evalmpi/comm/message_port.h"
+#include "wire.h"
 
 namespace evalmpi::job {
 namespace {
@@ -141,6 +143,20 @@ TEST(RollCallThreads, finish_waits_for_all) {
     });
   }
   for (std::thread& rank : ranks) rank.join();
+}
+
+void hear_another_build() {
+  std::vector<comm::MessagePort> ports = comm::MessagePort::connected(2);
+  Watchdog watchdog({.period = std::chrono::milliseconds(10), .grace = std::chrono::milliseconds(200)});
+  const RollCall call(ports[0], watchdog, {{"node0", 100}, {"node1", 101}});
+  ports[1].post(0, wire::kToRollCall, std::string(1, static_cast<char>(wire::kVersion + 1)));
+  while (true) ::pause();
+}
+
+TEST(RollCallDeathTest, what_fails_in_its_thread_ends_the_job_with_its_code) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(hear_another_build(), testing::ExitedWithCode(static_cast<int>(ExitCode::kBadInput)),
+              "error: rank 0 on node0 \\(process 100\\): a rank runs another build.*is saved\n");
 }
 
 }  // namespace

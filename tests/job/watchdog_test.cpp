@@ -144,7 +144,7 @@ TEST_F(Watched, the_sign_is_of_the_thread_that_works) {
   EXPECT_EQ(describe(sign), "in phase \"score\", lane 2, chunk 7, without progress for 10.0 s");
 }
 
-void hang_under(std::function<void()> abort, Watchdog::Ending ending) {
+void hang_under(Watchdog::Abort abort, Watchdog::Ending ending) {
   Watchdog watchdog({.hang_timeout = milliseconds(20), .period = milliseconds(5), .grace = milliseconds(200)});
   const auto heartbeat = watchdog.watch("lane 0");
   watchdog.set_abort(std::move(abort));
@@ -160,15 +160,16 @@ void hang() {
 
 TEST(WatchdogDeathTest, notes_the_line_then_aborts) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
-  const auto note = [](const std::string& line) {
+  const auto note = [](ExitCode, const std::string& line) {
     (void)!::write(STDERR_FILENO, ("noted: " + line).c_str(), 7 + line.size());
   };
-  EXPECT_EXIT(hang_under([] { ::_exit(5); }, note), testing::ExitedWithCode(5), "noted: .*\"gather\"");
+  EXPECT_EXIT(hang_under([](ExitCode) { ::_exit(5); }, note), testing::ExitedWithCode(5), "noted: .*\"gather\"");
 }
 
 TEST(WatchdogDeathTest, ends_the_process_when_note_and_abort_hang_too) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
-  EXPECT_EXIT(hang_under(hang, [](const std::string&) { hang(); }), testing::ExitedWithCode(75), "gather");
+  EXPECT_EXIT(hang_under([](ExitCode) { hang(); }, [](ExitCode, const std::string&) { hang(); }),
+              testing::ExitedWithCode(75), "gather");
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ import support
 FAULTS = os.environ.get("EVALMPI_FAULTS", os.path.join(support.SOURCE, "build", "tests", "libevalmpi_faults.so"))
 KINDS = ("ENOSPC", "ENOSPC+", "EIO", "EINTR", "short", "kill-before", "kill-after")  # +: at every later call too
 MAX_SECONDS = 10  # or ten times an undisturbed run, on a busy machine
-DOCUMENTED = {"files": (73, 74), "messages": (69,)}
+DOCUMENTED = {"files": (73, 74), "messages": (69,), "posts": (69,)}
 
 
 @dataclasses.dataclass(frozen=True)

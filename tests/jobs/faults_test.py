@@ -37,6 +37,12 @@ class Faults(support.JobTest):
         cases = faults.cases_of(bench, "messages", ["EIO", "kill-before"])
         self.assert_all_good(bench, cases[2:: len(cases) // 4])
 
+    def test_a_sign_of_life_that_does_not_leave(self):
+        # What rank 1 posts first is one, from a thread of its own.
+        bench = faults.Bench(self.path("faults"), [*ARGUMENTS, "--dp", "2"], ranks=2)
+        ends = self.assert_all_good(bench, [faults.Case(1, "EIO", "posts", 2, 1)])
+        self.assertEqual(ends, {("EIO", "69"): 1})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "evalmpi/base/error.h"
 #include "evalmpi/base/json.h"
 #include "evalmpi/store/output_lock.h"
 #include "evalmpi/store/record_log.h"
@@ -91,11 +92,11 @@ class Attempt {
   store::OutputLock lock_;
 };
 
-// For a thread or a rank that must speak for a silent one: status.json now says that the attempt is stopped, with
-// exit_code and error; what else stands there of this attempt stays. An ending that is there already is the first one
-// and stays, and so does the word of a later attempt. False if nothing was written. FAILS: kIo, kCannotWrite,
-// kBadInput.
-bool note_stopped(const AttemptIdentity& attempt, const std::string& error);
+// For a thread or a rank that must speak for a silent one: status.json now says that the attempt is stopped
+// (kStoppedEarly) or failed (any other code), with exit_code and error; what else stands there of this attempt stays.
+// An ending that is there already is the first one and stays, and so does the word of a later attempt. False if nothing
+// was written. FAILS: kIo, kCannotWrite, kBadInput.
+bool note_ending(const AttemptIdentity& attempt, ExitCode code, const std::string& error);
 
 // Every leader proves that it writes where rank 0 does. Rank 0 places the file, all wait for it (a barrier), every
 // leader looks, all wait, rank 0 removes it.

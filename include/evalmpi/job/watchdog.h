@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "evalmpi/base/error.h"
 #include "evalmpi/base/steps.h"
 
 namespace evalmpi::job {
@@ -66,7 +67,7 @@ class Watchdog {
   struct Options {
     std::chrono::milliseconds hang_timeout{300'000};  // zero: nothing is watched
     std::chrono::milliseconds period{250};
-    std::chrono::milliseconds grace{5'000};  // for `ending` and `abort`; then _exit(75)
+    std::chrono::milliseconds grace{5'000};  // for `ending` and `abort`; then _exit
     // What a thread has used of its core, and all threads of theirs and in reads, in seconds; empty: as the system
     // says.
     std::function<double(int clock)> seconds_of_thread = {};
@@ -87,9 +88,10 @@ class Watchdog {
   void set_name(std::string name);
   // How the job is ended: `ending` notes the line where users look (it may hang, like the rest, and then counts for
   // nothing), `abort` ends all ranks. Either may be empty. Does not return while they run.
-  using Ending = std::function<void(const std::string& line)>;
+  using Ending = std::function<void(ExitCode code, const std::string& line)>;
+  using Abort = std::function<void(ExitCode code)>;
   void set_ending(Ending ending);
-  void set_abort(std::function<void()> abort);
+  void set_abort(Abort abort);
 
   // Begins to watch in an own thread.
   void start();
@@ -101,9 +103,9 @@ class Watchdog {
   // What the process is doing: the thread that works without progress for longest; the first one if none works.
   ThreadSign sign();
 
-  // Says `line` on stderr and ends the job with 75: it may be started again. Safe from any thread, at most one gets
-  // through.
-  [[noreturn]] void end_job(const std::string& line);
+  // Says `line` on stderr and ends the job, by default as one that may be started again. Safe from any thread, at most
+  // one gets through.
+  [[noreturn]] void end_job(const std::string& line, ExitCode code = ExitCode::kStoppedEarly);
 
  private:
   using Seconds = std::chrono::duration<double>;
@@ -132,7 +134,7 @@ class Watchdog {
   std::mutex ending_mutex_;
   Ending ending_;
   std::mutex abort_mutex_;
-  std::function<void()> abort_;
+  Abort abort_;
   std::atomic<bool> is_ending_{false};
   std::thread thread_;
 };

@@ -3,8 +3,8 @@
 //
 //   LD_PRELOAD=libevalmpi_faults.so  and in the environment:
 //   FAULT_FOLDER   absolute path: calls on files below it count, by path or by descriptor
-//   FAULT_CALLS    which calls count; each process counts its own, from 1: "files" (default), "messages" (of MPI) or
-//                  "collectives" (those messages in which all ranks take part)
+//   FAULT_CALLS    which calls count; each process counts its own, from 1: "files" (default), "messages" (of MPI),
+//                  "collectives" (those messages in which all ranks take part), "posts" (those that one sends)
 //   FAULT_AT       the call at which the fault happens; 0 or none: never
 //   FAULT_KIND     ENOSPC, EIO, EINTR: the call fails; short: a write takes half of its bytes;
 //                  kill-before, kill-after: SIGKILL before or after the call has had its effect;
@@ -38,8 +38,7 @@ namespace {
 
 struct Plan {
   std::string folder;
-  bool counts_messages = false;
-  bool counts_collectives_only = false;
+  bool counts_files = false, counts_posts = false, counts_collectives = false;
   long at = 0;
   bool is_onward = false;
   Kind kind = Kind::kNone;
@@ -56,8 +55,10 @@ std::string variable(const char* name) {
 Plan read_plan() {
   Plan plan;
   plan.folder = variable("FAULT_FOLDER");
-  plan.counts_collectives_only = variable("FAULT_CALLS") == "collectives";
-  plan.counts_messages = variable("FAULT_CALLS") == "messages" || plan.counts_collectives_only;
+  const std::string calls = variable("FAULT_CALLS");
+  plan.counts_files = calls.empty() || calls == "files";
+  plan.counts_posts = calls == "messages" || calls == "posts";
+  plan.counts_collectives = calls == "messages" || calls == "collectives";
   plan.at = std::atol(variable("FAULT_AT").c_str());
   plan.is_onward = variable("FAULT_ONWARD") == "1";
   const std::string kind = variable("FAULT_KIND");
@@ -126,14 +127,14 @@ Kind count(const char* name, const std::string& path) {
 }
 
 Kind count_message(const char* name, Message message) {
-  const bool counts = plan().counts_messages && (message == Message::kCollective || !plan().counts_collectives_only);
+  const bool counts = message == Message::kPost ? plan().counts_posts : plan().counts_collectives;
   return plan().is_active && counts ? count(name, "") : Kind::kNone;
 }
 
 namespace {
 
 Kind count_file(const char* name, const std::string& path) {
-  if (!plan().is_active || plan().counts_messages || !is_below_folder(path)) return Kind::kNone;
+  if (!plan().is_active || !plan().counts_files || !is_below_folder(path)) return Kind::kNone;
   return count(name, path);
 }
 

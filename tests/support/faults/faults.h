@@ -8,7 +8,7 @@ enum class Kind { kNone, kError, kShort, kKillBefore, kKillAfter, kStopBefore };
 
 // Counts a message where such messages count: what is to happen with it. Does not return where the process is to die
 // before it.
-enum class Message { kOfTwo, kCollective };
+enum class Message { kPost, kCollective };
 Kind count_message(const char* name, Message message);
 
 [[noreturn]] void die();

@@ -1,5 +1,4 @@
-// MPI's messages: each counts where FAULT_CALLS is "messages", one of all ranks where it is "collectives". One that
-// fails does nothing at all: its peers never hear of it.
+// MPI's messages. One that fails does nothing at all: its peers never hear of it.
 
 #include <mpi.h>
 
@@ -25,7 +24,7 @@ extern "C" {
 
 int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request* request) {
   return strike(
-      "MPI_Isend", [&] { return PMPI_Isend(data, count, type, to, tag, comm, request); }, Message::kOfTwo);
+      "MPI_Isend", [&] { return PMPI_Isend(data, count, type, to, tag, comm, request); }, Message::kPost);
 }
 
 int MPI_Barrier(MPI_Comm comm) {
