@@ -27,6 +27,7 @@ Number reduce_in_order(std::span<const Number> values, Reduce how) {
 
 template <class Number>
 Number all_reduce_number(Backend& backend, Number value, Reduce how) {
+  const WaitForOthers waiting;
   std::vector<Number> values(backend.size());
   backend.all_gather_equal(std::as_bytes(std::span(&value, 1)), std::as_writable_bytes(std::span(values)));
   return reduce_in_order<Number>(values, how);
@@ -58,12 +59,15 @@ Communicator::~Communicator() = default;
 
 int Communicator::rank() const { return backend_->rank(); }
 int Communicator::size() const { return backend_->size(); }
-void Communicator::barrier() { backend_->barrier(); }
+void Communicator::barrier() {
+  const WaitForOthers waiting;
+  backend_->barrier();
+}
 
 void Communicator::broadcast(std::span<std::byte> data, int root) {
   EVALMPI_CHECK(root >= 0 && root < size());
+  const WaitForOthers waiting;
   backend_->broadcast(data, root);
-  count_step();
 }
 
 std::string Communicator::broadcast_bytes(std::string text, int root) {
@@ -76,7 +80,7 @@ std::string Communicator::broadcast_bytes(std::string text, int root) {
 
 at::Tensor Communicator::all_reduce_sum(const at::Tensor& x) {
   EVALMPI_CHECK(x.defined() && x.scalar_type() == at::kFloat);
-  count_step();
+  const WaitForOthers waiting;
   if (size() == 1) {
     return x;
   }
@@ -95,6 +99,7 @@ double Communicator::all_reduce(double value, Reduce how) { return all_reduce_nu
 
 at::Tensor Communicator::all_gather(const at::Tensor& x) {
   EVALMPI_CHECK(x.defined());
+  const WaitForOthers waiting;
   if (devices_ && !x.device().is_cpu() && size() > 1) {
     return devices_->all_gather(x);
   }
@@ -107,29 +112,36 @@ at::Tensor Communicator::all_gather(const at::Tensor& x) {
   return to_device_of(x, all);
 }
 
-std::vector<std::string> Communicator::all_gather(std::string_view mine) { return backend_->all_gather(mine); }
+std::vector<std::string> Communicator::all_gather(std::string_view mine) {
+  const WaitForOthers waiting;
+  return backend_->all_gather(mine);
+}
 
 std::vector<std::string> Communicator::gather(std::string_view mine, int root) {
   EVALMPI_CHECK(root >= 0 && root < size());
+  const WaitForOthers waiting;
   return backend_->gather(mine, root);
 }
 
 void Communicator::send(std::string_view bytes, int to, int tag) {
   EVALMPI_CHECK(to >= 0 && to < size() && tag >= 0 && tag < kTagLimit);
+  const WaitForOthers waiting;
   backend_->send(bytes, to, tag);
 }
 
 std::string Communicator::receive(int from, int tag) {
   EVALMPI_CHECK(from >= 0 && from < size() && tag >= 0 && tag < kTagLimit);
+  const WaitForOthers waiting;
   return backend_->receive(from, tag);
 }
 
 Communicator Communicator::split(int color, int key) {
   EVALMPI_CHECK(color >= 0);
+  const WaitForOthers waiting;
   return Communicator(backend_->split(color, key));
 }
 
-Communicator Communicator::duplicate() { return Communicator(backend_->split(0, rank())); }
+Communicator Communicator::duplicate() { return split(0, rank()); }
 
 void Communicator::abandon(std::string_view why) noexcept { backend_->abandon(why); }
 

@@ -119,7 +119,7 @@ void Watchdog::start() {
 
 bool Watchdog::is_hung(Watched& watched, const Heartbeat& heartbeat, Seconds passed) const {
   const Judged judged = heartbeat.judged_.load(std::memory_order_relaxed);
-  const uint64_t steps = heartbeat.steps_->load(std::memory_order_relaxed);
+  const uint64_t steps = heartbeat.steps_->count.load(std::memory_order_relaxed);
   const char* phase = heartbeat.phase_.load(std::memory_order_relaxed);
   const double cpu = options_.seconds_of_thread(watched.cpu_clock), work = options_.seconds_of_process();
   watched.still += passed;
@@ -127,9 +127,11 @@ bool Watchdog::is_hung(Watched& watched, const Heartbeat& heartbeat, Seconds pas
   const bool has_beat = steps != watched.steps || phase != watched.phase;
   if (has_beat && phase == watched.phase) watched.longest_still = std::max(watched.longest_still, watched.still);
   if (phase != watched.phase) watched.longest_still = Seconds(0);
-  const bool has_worked = judged == Judged::kHelped
-                              ? work - watched.process_work > kLeastShareOfProcess * watched.idle.count()
-                              : cpu - watched.cpu_seconds > kLeastShareOfThread * watched.idle.count();
+  const bool waits_for_others = heartbeat.steps_->waits.load(std::memory_order_relaxed) > 0;
+  const bool has_worked =
+      judged == Judged::kHelped
+          ? waits_for_others || work - watched.process_work > kLeastShareOfProcess * watched.idle.count()
+          : cpu - watched.cpu_seconds > kLeastShareOfThread * watched.idle.count();
   if (has_beat) watched.still = Seconds(0);
   if (has_beat || has_worked) {
     watched.idle = Seconds(0);

@@ -102,6 +102,20 @@ TEST_F(Watched, work_of_other_threads_counts_where_they_help) {
   EXPECT_NE(look_for(seconds(80)), std::nullopt);
 }
 
+TEST_F(Watched, waiting_for_other_ranks_is_no_hang_where_they_are_slow) {
+  heartbeat->enter("publish", Judged::kHelped);
+  {
+    const WaitForOthers waiting;  // as comm's verbs say
+    EXPECT_EQ(look_for(std::chrono::hours(9)), std::nullopt);
+  }
+  EXPECT_EQ(look_for(seconds(60)), std::nullopt) << "from here on it counts";
+  EXPECT_NE(look_for(seconds(20)), std::nullopt);
+  heartbeat->enter("score", Judged::kAlone);
+  const WaitForOthers waiting;
+  EXPECT_EQ(look_for(seconds(60)), std::nullopt);
+  EXPECT_NE(look_for(seconds(20)), std::nullopt) << "a group that computes is quick";
+}
+
 TEST_F(Watched, strict_phases_end_in_time_whatever_they_use) {
   heartbeat->enter("start MPI", Judged::kStrict);
   thread_seconds += 1.0;

@@ -78,10 +78,10 @@ def table_bytes(folder):
     return dump.stdout.split(b"\n", 1)[1]  # the first line names the file
 
 
-def bytes_in(folder):
+def bytes_in(folder, pattern="*.log"):
     """Size of a folder's files, which may come and go meanwhile."""
     total = 0
-    for path in glob.glob(os.path.join(folder, "*.log")):
+    for path in glob.glob(os.path.join(folder, pattern)):
         try:
             total += os.path.getsize(path)
         except FileNotFoundError:

@@ -64,6 +64,17 @@ class Watchdog(support.JobTest):
     def has_records(self, run):
         return lambda: support.bytes_in(os.path.join(run.output, "log")) > 20_000
 
+    def has_said_that_it_computes(self, run, leader):
+        """A second after the leader's first records: every rank has given a sign of life since."""
+        seen = []
+
+        def condition():
+            if not seen and support.bytes_in(os.path.join(run.output, "log"), f"rank{leader}-*.log") > 5_000:
+                seen.append(time.monotonic())
+            return bool(seen) and time.monotonic() - seen[0] > 1
+
+        return condition
+
     def stop_rank(self, run, rank):
         """Stops it, and returns the seconds that passed until the job was over everywhere."""
         start = time.monotonic()
@@ -84,9 +95,9 @@ class Watchdog(support.JobTest):
         return named[0]
 
     def test_a_stopped_rank_is_named_while_it_computes(self):
-        for layout, rank in ((["--tp", "3"], 1), (["--dp", "3"], 2)):
+        for layout, rank, leader in ((["--tp", "3"], 1, 0), (["--dp", "3"], 2, 2)):
             run = self.start("computing" + layout[0], *layout)
-            run.wait_until(self.has_records(run), "records")
+            run.wait_until(self.has_said_that_it_computes(run, leader), "records")
             line = self.assert_named(run, self.stop_rank(run, rank), rank)
             self.assertRegex(line, r'phase "(computing", lane 0|writing a record", log), chunk \d+')
 

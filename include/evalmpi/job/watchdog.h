@@ -27,7 +27,8 @@ enum class Judged : uint8_t {
   kNever,   // waits for work or for others, whose silence is theirs
   kAlone,   // hung when for hang_timeout it neither beat nor used its core, and when for four times that (ten times the
             // longest pause so far, if that is more) it did not beat: then it turns in circles
-  kHelped,  // as the first of kAlone, of the whole process: other threads, or reads, do the work
+  kHelped,  // as the first of kAlone, of the whole process: other threads, or reads, do the work; never while it waits
+            // for other ranks, which may be slow in what is theirs
   kStrict,  // hung when it does not beat for hang_timeout, whatever it uses
 };
 
@@ -36,7 +37,7 @@ class Heartbeat {
  public:
   // From now on `phase` (a string literal) is what the thread does. Counts as a beat.
   void enter(const char* phase, Judged judged) noexcept;
-  void beat() noexcept { steps_->fetch_add(1, std::memory_order_relaxed); }
+  void beat() noexcept { steps_->count.fetch_add(1, std::memory_order_relaxed); }
   // The chunk in hand, for the message. Counts as a beat.
   void set_chunk(uint64_t chunk) noexcept;
 
@@ -45,7 +46,7 @@ class Heartbeat {
   std::atomic<const char*> phase_{"start"};
   std::atomic<Judged> judged_{Judged::kNever};
   std::atomic<uint64_t> chunk_{UINT64_MAX};
-  std::shared_ptr<StepCount> steps_ = steps_of_this_thread();
+  std::shared_ptr<ThreadSteps> steps_ = steps_of_this_thread();
 };
 
 // The present thread's heartbeat of `watchdog`; of none, one that nobody reads.
