@@ -77,6 +77,8 @@ struct SharedByRuns {
   // Attempts at work, the folder of several runs first: where a rank notes that it had to end the job.
   std::mutex attempts_mutex;
   std::vector<job::AttemptIdentity> attempts;
+  std::optional<comm::Failure> ending;
+  // One that begins when the job is already ending (what the others waited for came after all) ends at once.
   void begin_attempt(const job::AttemptIdentity& attempt);
   void note_ending(ExitCode code, const std::string& why);  // any rank, any thread; what cannot be written is left
   // Rank 0, any thread: a run has written this status of itself.

@@ -24,6 +24,14 @@ Json to_json(const LiveScores::Row& row) {
   return metrics;
 }
 
+void note_if_possible(const job::AttemptIdentity& attempt, const comm::Failure& ending) {
+  try {
+    job::note_ending(attempt, ending.code, ending.message);
+  } catch (const Error& error) {
+    log::warning("status.json could not be written: {}", error.what());
+  }
+}
+
 }  // namespace
 
 Json Run::parts_status() const {
@@ -194,17 +202,13 @@ void Run::fail_now(std::exception_ptr failure) {
 void SharedByRuns::begin_attempt(const job::AttemptIdentity& attempt) {
   const std::lock_guard lock(attempts_mutex);
   attempts.push_back(attempt);
+  if (ending) note_if_possible(attempt, *ending);
 }
 
 void SharedByRuns::note_ending(ExitCode code, const std::string& why) {
   const std::lock_guard lock(attempts_mutex);
-  for (const job::AttemptIdentity& attempt : attempts) {
-    try {
-      job::note_ending(attempt, code, why);
-    } catch (const Error& error) {
-      log::warning("status.json could not be written: {}", error.what());
-    }
-  }
+  if (!ending) ending = {code, why};
+  for (const job::AttemptIdentity& attempt : attempts) note_if_possible(attempt, *ending);
 }
 
 // TERM and INT leave about a second: what is logged is durable already, so the job notes where it stands and ends.
