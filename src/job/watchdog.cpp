@@ -169,20 +169,37 @@ std::optional<std::string> Watchdog::check(Clock::time_point now) {
   return std::nullopt;
 }
 
+namespace {
+
+// Of which thread a sign of life speaks first.
+int importance(Judged judged) {
+  switch (judged) {
+    case Judged::kAlone:
+    case Judged::kHelped: return 2;
+    case Judged::kNever: return 1;
+    case Judged::kStrict: return 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
 ThreadSign Watchdog::sign() {
   const std::lock_guard lock(mutex_);
   const Watched* telling = nullptr;
   std::shared_ptr<Heartbeat> heartbeat;
-  bool works = false;
+  int most = -1;
   for (const Watched& watched : watched_) {
     const std::shared_ptr<Heartbeat> one = watched.heartbeat.lock();
     if (!one) continue;
-    const Judged judged = one->judged_.load(std::memory_order_relaxed);
-    const bool this_works = judged == Judged::kAlone || judged == Judged::kHelped;
-    if (telling != nullptr && (works ? !this_works || watched.still <= telling->still : !this_works)) continue;
+    const int its = importance(one->judged_.load(std::memory_order_relaxed));
+    const bool is_first = its > most;
+    const bool is_longer_at_work = its == most && its == 2 && watched.still > telling->still;
+    const bool waits_more_shortly = its == most && its == 1 && watched.still <= telling->still;
+    if (!is_first && !is_longer_at_work && !waits_more_shortly) continue;
     telling = &watched;
     heartbeat = one;
-    works = this_works;
+    most = its;
   }
   if (telling == nullptr) return {"main", "start", std::nullopt, 0};
   const uint64_t chunk = heartbeat->chunk_.load(std::memory_order_relaxed);

@@ -156,6 +156,11 @@ TEST_F(Watched, the_sign_is_of_the_thread_that_works) {
   EXPECT_EQ(sign.chunk, 7u);
   EXPECT_EQ(sign.still_seconds, 10);
   EXPECT_EQ(describe(sign), "in phase \"score\", lane 2, chunk 7, without progress for 10.0 s");
+  second->enter("wait for a chunk", Judged::kNever);
+  const auto roll_call = watchdog.watch("roll call");
+  roll_call->enter("exchange signs", Judged::kStrict);
+  EXPECT_EQ(look_for(seconds(10)), std::nullopt);
+  EXPECT_EQ(watchdog.sign().phase, "wait for a chunk") << "nobody works; this one did a moment ago";
 }
 
 void hang_under(Watchdog::Abort abort, Watchdog::Ending ending) {

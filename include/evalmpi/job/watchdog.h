@@ -101,7 +101,8 @@ class Watchdog {
   // was seen passing counts: of a longer pause between two calls (a suspended job, a stopped machine) four periods.
   std::optional<std::string> check(Clock::time_point now);
 
-  // What the process is doing: the thread that works without progress for longest; the first one if none works.
+  // What the process is doing: the thread that works without progress for longest; if none works, the waiting one that
+  // did something last (of several heartbeats of a thread the newest).
   ThreadSign sign();
 
   // Says `line` on stderr and ends the job, by default as one that may be started again. Safe from any thread, at most
