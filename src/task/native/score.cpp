@@ -20,8 +20,17 @@ namespace {
 
 namespace py = text::python;
 
-constexpr int64_t kAgievalLabels = 5;
-constexpr int64_t kMmluProLabels = 10;
+// How the functions for one of the two data sets differ.
+struct Benchmark {
+  const char* metric;
+  int64_t n_labels;
+  bool has_categories;
+};
+constexpr Benchmark kAgieval{"accuracy", 5, false};
+constexpr Benchmark kMmluPro{"macro_accuracy", 10, true};
+
+constexpr const char* kDigits[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
+constexpr const char* kRoman[] = {"I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"};
 
 std::string label_of(int64_t index, int64_t n_labels) {
   if (index < 0 || index >= n_labels) fail(ExitCode::kBadInput, "the column answer_index cannot be {}", index);
@@ -62,7 +71,7 @@ void prepare(Columns& columns, Rows& rows, std::string_view path) {
       if (gold.empty()) fail(ExitCode::kBadInput, "the column gold is empty");
       return gold[0];
     });
-    add("answer", [&] { return label_of(integer_of(row, "answer_index"), kAgievalLabels); });
+    add("answer", [&] { return label_of(integer_of(row, "answer_index"), kAgieval.n_labels); });
     add("options", [&] {
       std::vector<std::string> options;
       for (const std::string& option : texts_of(row, "choices")) options.push_back(without_letter(option));
@@ -78,7 +87,7 @@ void add_prompt(Json& row, const Json& prompt) {
   if (format != prompt.end() && !format->is_null()) row["options_format"] = *format;
 }
 
-// Each row as many times as `repeat` makes of it; columns are those of the first.
+// Each row `times` times, the copies changed by their number; columns are those of the first.
 void repeat_rows(Columns& columns, Rows& rows, int64_t times,
                  const std::function<void(Json& row, int64_t time)>& change) {
   Rows repeated;
@@ -101,9 +110,7 @@ std::string answer_in(const Json& document, const Responses& responses, int64_t 
   answer = py::upper(answer);
   const Json& format = value_of(document, "options_format");
   if (!format.is_string() || format.get_ref<const std::string&>().find("numeral") == std::string::npos) return answer;
-  constexpr const char* kNumerals[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
-  constexpr const char* kRoman[] = {"I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"};
-  const auto& names = format.get_ref<const std::string&>().find("roman") == std::string::npos ? kNumerals : kRoman;
+  const auto& names = format.get_ref<const std::string&>().find("roman") == std::string::npos ? kDigits : kRoman;
   // The harness stops at a number beyond the labels.
   for (int64_t i = 0; i < n_labels; ++i) {
     if (answer == names[i]) return label_of(i, n_labels);
@@ -111,47 +118,44 @@ std::string answer_in(const Json& document, const Responses& responses, int64_t 
   return answer;
 }
 
-int64_t labels_of(std::string_view kind) { return kind == "agieval" ? kAgievalLabels : kMmluProLabels; }
-
 struct Answered {
   std::string answer;
   std::string right;
 };
 
-Answered answered(const Json& document, const Responses& responses, std::string_view kind) {
-  const int64_t n_labels = labels_of(kind);
-  return {answer_in(document, responses, n_labels), label_of(integer_of(document, "answer_index"), n_labels)};
+Answered answered(const Json& document, const Responses& responses, const Benchmark& benchmark) {
+  return {answer_in(document, responses, benchmark.n_labels),
+          label_of(integer_of(document, "answer_index"), benchmark.n_labels)};
 }
 
-// MMLU-Pro's values also say of which category a question is.
-Json with_category(Json values, const Json& document, std::string_view kind) {
-  if (kind != "agieval") values.push_back(value_of(document, "category"));
+Json with_category(Json values, const Json& document, const Benchmark& benchmark) {
+  if (benchmark.has_categories) values.push_back(value_of(document, "category"));
   return values;
 }
 
-MetricValues prompt_results(const Json& document, const Responses& responses, std::string_view kind) {
-  const Answered one = answered(document, responses, kind);
+MetricValues prompt_results(const Json& document, const Responses& responses, const Benchmark& benchmark) {
+  const Answered one = answered(document, responses, benchmark);
   const Json& prompt = value_of(document, "prompt_id");
   const Json values = Json::array({value_of(document, "question_id"), prompt, one.answer, one.right});
-  const char* name = kind == "agieval" ? "_accuracy" : "_macro_accuracy";
-  return {{py::str(prompt) + name, with_category(values, document, kind)}, {"consistency_rate", values}};
+  return {{py::str(prompt) + "_" + benchmark.metric, with_category(values, document, benchmark)},
+          {"consistency_rate", values}};
 }
 
-MetricValues option_results(const Json& document, const Responses& responses, std::string_view kind) {
-  const Answered one = answered(document, responses, kind);
+MetricValues option_results(const Json& document, const Responses& responses, const Benchmark& benchmark) {
+  const Answered one = answered(document, responses, benchmark);
   const std::string& place = text_of(document, "always_same_option");
   const Json& question = value_of(document, "question_id");
-  const std::string name = kind == "agieval" ? "per_option_accuracy_" : "per_option_macro_accuracy_";
-  return {{name + place, with_category(Json::array({question, place, one.answer, one.right}), document, kind)},
+  return {{std::string("per_option_") + benchmark.metric + "_" + place,
+           with_category(Json::array({question, place, one.answer, one.right}), document, benchmark)},
           {"options_consistency_rate",
            Json::array({question, place, one.answer, value_of(document, "original_answer_index"),
                         Json::array({value_of(document, "answer_index")})})}};
 }
 
-MetricValues sampled_results(const Json& document, const Responses& responses, std::string_view kind) {
-  const Answered one = answered(document, responses, kind);
-  const Json category = kind == "agieval" ? Json() : value_of(document, "category");
-  return {{kind == "agieval" ? "non_greedy_accuracy" : "non_greedy_macro_accuracy",
+MetricValues sampled_results(const Json& document, const Responses& responses, const Benchmark& benchmark) {
+  const Answered one = answered(document, responses, benchmark);
+  const Json category = benchmark.has_categories ? value_of(document, "category") : Json();
+  return {{std::string("non_greedy_") + benchmark.metric,
            Json::array({value_of(document, "question_id"), one.answer, one.right, category})}};
 }
 
@@ -182,15 +186,6 @@ double accuracy(const std::vector<const Json*>& values, size_t size, size_t answ
   std::vector<double> shares;
   for (const auto& [right, all] : counts) shares.push_back(right / all);
   return numpy_round(pairwise_sum(shares.data(), shares.size()) / static_cast<double>(shares.size()), 4);
-}
-
-double accuracy_of(const std::vector<Json>& values, const Json& key, bool by_category) {
-  const size_t size = by_category ? 5 : 4;
-  std::vector<const Json*> chosen;
-  for (const Json& value : values) {
-    if (part(value, size, 1) == key) chosen.push_back(&value);
-  }
-  return accuracy(chosen, size, 2, by_category ? std::optional<size_t>(4) : std::nullopt);
 }
 
 double sampled_accuracy(const std::vector<Json>& values, bool by_category) {
@@ -230,7 +225,7 @@ void score_prompts_process_docs(Columns& columns, Rows& rows, std::string_view p
 
 void score_options_process_docs(Columns& columns, Rows& rows, std::string_view path) {
   const Json prompt = read_templates(path, "option_order_robustness");
-  const int64_t n_labels = is_agieval(path) ? kAgievalLabels - 1 : kMmluProLabels;
+  const int64_t n_labels = is_agieval(path) ? kAgieval.n_labels - 1 : kMmluPro.n_labels;
   prepare(columns, rows, path);
   repeat_rows(columns, rows, n_labels, [&](Json& row, int64_t place) {
     const int64_t right = integer_of(row, "answer_index");
@@ -263,7 +258,6 @@ Json score_doc_to_text(const Json& document) {
                  {"options", nullptr},
                  {"category", document.value("category", Json(""))}};
   if (py::truth(format)) {
-    constexpr const char* kRoman[] = {"I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"};
     const std::vector<std::string> options = texts_of(document, "options");
     if (options.size() > std::size(kRoman))
       fail(ExitCode::kBadInput, "the column options has {} items", options.size());
@@ -272,7 +266,7 @@ Json score_doc_to_text(const Json& document) {
       text += formatted(text_of(document, "options_format"),
                         {{"letter", std::string(1, static_cast<char>('A' + i))},
                          {"option", options[i]},
-                         {"numeral", std::to_string(i + 1)},
+                         {"numeral", kDigits[i]},
                          {"roman_numeral", kRoman[i]},
                          {"lower_case_letter", std::string(1, static_cast<char>('a' + i))}});
     }
@@ -281,19 +275,20 @@ Json score_doc_to_text(const Json& document) {
   return formatted(text_of(document, "prompt"), fields);
 }
 
-MetricValues score_prompts_agieval(const Json& d, const Responses& r) { return prompt_results(d, r, "agieval"); }
-MetricValues score_prompts_mmlu_pro(const Json& d, const Responses& r) { return prompt_results(d, r, "mmlu_pro"); }
-MetricValues score_options_agieval(const Json& d, const Responses& r) { return option_results(d, r, "agieval"); }
-MetricValues score_options_mmlu_pro(const Json& d, const Responses& r) { return option_results(d, r, "mmlu_pro"); }
-MetricValues score_sampled_agieval(const Json& d, const Responses& r) { return sampled_results(d, r, "agieval"); }
-MetricValues score_sampled_mmlu_pro(const Json& d, const Responses& r) { return sampled_results(d, r, "mmlu_pro"); }
+MetricValues score_prompts_agieval(const Json& d, const Responses& r) { return prompt_results(d, r, kAgieval); }
+MetricValues score_prompts_mmlu_pro(const Json& d, const Responses& r) { return prompt_results(d, r, kMmluPro); }
+MetricValues score_options_agieval(const Json& d, const Responses& r) { return option_results(d, r, kAgieval); }
+MetricValues score_options_mmlu_pro(const Json& d, const Responses& r) { return option_results(d, r, kMmluPro); }
+MetricValues score_sampled_agieval(const Json& d, const Responses& r) { return sampled_results(d, r, kAgieval); }
+MetricValues score_sampled_mmlu_pro(const Json& d, const Responses& r) { return sampled_results(d, r, kMmluPro); }
 
-double score_prompt_accuracy(const std::vector<Json>& values, int prompt, bool by_category) {
-  return accuracy_of(values, prompt, by_category);
-}
-
-double score_option_accuracy(const std::vector<Json>& values, char option, bool by_category) {
-  return accuracy_of(values, std::string(1, option), by_category);
+double score_accuracy(const std::vector<Json>& values, const Json& key, bool by_category) {
+  const size_t size = by_category ? 5 : 4;
+  std::vector<const Json*> chosen;
+  for (const Json& value : values) {
+    if (part(value, size, 1) == key) chosen.push_back(&value);
+  }
+  return accuracy(chosen, size, 2, by_category ? std::optional<size_t>(4) : std::nullopt);
 }
 
 double score_sampled_accuracy(const std::vector<Json>& values) { return sampled_accuracy(values, false); }
@@ -310,7 +305,7 @@ double score_options_consistency(const std::vector<Json>& values) {
   std::vector<std::pair<std::string, std::string>> answers;
   for (const Json& value : values) {
     const Json& given = part(value, 5, 2);
-    const Json original = label_of(part(value, 5, 3).get<int64_t>(), kMmluProLabels);
+    const Json original = label_of(part(value, 5, 3).get<int64_t>(), kMmluPro.n_labels);
     const bool is_right = given == part(value, 5, 1);
     answers.emplace_back(part(value, 5, 0).dump(), (is_right ? original : given).dump());
   }

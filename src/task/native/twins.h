@@ -323,18 +323,17 @@ double squad2_unanswered_exact(const std::vector<Json>& values);
 double squad2_unanswered_f1(const std::vector<Json>& values);
 double weighted_f1(const std::vector<Json>& values);
 
-// Aggregations of one prompt and of one place of the right option
-double score_option_accuracy(const std::vector<Json>& values, char option, bool by_category);
-double score_prompt_accuracy(const std::vector<Json>& values, int prompt, bool by_category);
+// SCORE's accuracy with one prompt (its number) or with the right option in one place (its letter): `key`
+double score_accuracy(const std::vector<Json>& values, const Json& key, bool by_category);
 
 template <int kPrompt, bool kByCategory>
 double score_prompt(const std::vector<Json>& values) {
-  return score_prompt_accuracy(values, kPrompt, kByCategory);
+  return score_accuracy(values, kPrompt, kByCategory);
 }
 
 template <char kOption, bool kByCategory>
 double score_option(const std::vector<Json>& values) {
-  return score_option_accuracy(values, kOption, kByCategory);
+  return score_accuracy(values, std::string(1, kOption), kByCategory);
 }
 
 // construct_requests
