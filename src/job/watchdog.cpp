@@ -46,6 +46,17 @@ int cpu_clock_of_this_thread() {
   return clock;
 }
 
+// Of which thread a sign of life speaks: of the one with the most.
+std::pair<int, std::chrono::duration<double>> importance_of(Judged judged, std::chrono::duration<double> still) {
+  switch (judged) {
+    case Judged::kAlone:
+    case Judged::kHelped: return {2, still};
+    case Judged::kNever: return {1, -still};
+    case Judged::kStrict: return {0, still};
+  }
+  return {0, still};
+}
+
 void say(const std::string& text) { (void)!::write(STDERR_FILENO, text.data(), text.size()); }
 
 }  // namespace
@@ -169,37 +180,19 @@ std::optional<std::string> Watchdog::check(Clock::time_point now) {
   return std::nullopt;
 }
 
-namespace {
-
-// Of which thread a sign of life speaks first.
-int importance(Judged judged) {
-  switch (judged) {
-    case Judged::kAlone:
-    case Judged::kHelped: return 2;
-    case Judged::kNever: return 1;
-    case Judged::kStrict: return 0;
-  }
-  return 0;
-}
-
-}  // namespace
-
 ThreadSign Watchdog::sign() {
   const std::lock_guard lock(mutex_);
   const Watched* telling = nullptr;
   std::shared_ptr<Heartbeat> heartbeat;
-  int most = -1;
-  for (const Watched& watched : watched_) {
-    const std::shared_ptr<Heartbeat> one = watched.heartbeat.lock();
+  std::pair<int, Seconds> most;
+  for (auto watched = watched_.rbegin(); watched != watched_.rend(); ++watched) {  // the newest of equals
+    const std::shared_ptr<Heartbeat> one = watched->heartbeat.lock();
     if (!one) continue;
-    const int its = importance(one->judged_.load(std::memory_order_relaxed));
-    const bool is_first = its > most;
-    const bool is_longer_at_work = its == most && its == 2 && watched.still > telling->still;
-    const bool waits_more_shortly = its == most && its == 1 && watched.still <= telling->still;
-    if (!is_first && !is_longer_at_work && !waits_more_shortly) continue;
-    telling = &watched;
+    const auto importance = importance_of(one->judged_.load(std::memory_order_relaxed), watched->still);
+    if (telling != nullptr && importance <= most) continue;
+    telling = &*watched;
     heartbeat = one;
-    most = its;
+    most = importance;
   }
   if (telling == nullptr) return {"main", "start", std::nullopt, 0};
   const uint64_t chunk = heartbeat->chunk_.load(std::memory_order_relaxed);
