@@ -88,23 +88,26 @@ class Watchdog(support.JobTest):
         named = re.search(rf"rank {rank} on \S+ \(process \d+\): no sign of life for (\d+\.\d) s .*", text)
         self.assertTrue(named, text)
         self.assertLess(float(named[1]), TIMEOUT + 2)
-        if os.path.exists(run.output):
-            status = support.status(run.output)
-            self.assertEqual((status["state"], status.get("exit_code")), ("stopped", 75))
-            self.assertIn(f"rank {rank} on", status["error"])
         return named[0]
+
+    def assert_stopped_by(self, run, rank):
+        status = support.status(run.output)
+        self.assertEqual((status["state"], status.get("exit_code")), ("stopped", 75))
+        self.assertIn(f"rank {rank} on", status["error"])
 
     def test_a_stopped_rank_is_named_while_it_computes(self):
         for layout, rank, leader in ((["--tp", "3"], 1, 0), (["--dp", "3"], 2, 2)):
             run = self.start("computing" + layout[0], *layout)
             run.wait_until(self.has_said_that_it_computes(run, leader), "records")
             line = self.assert_named(run, self.stop_rank(run, rank), rank)
-            self.assertRegex(line, r'phase "(computing|waiting for a chunk)", lane 0|phase "(writing a record|waiting for records)", log')
+            self.assertRegex(line, r'phase "(computing", lane 0|writing a record", log), chunk \d+|phase "waiting for (a chunk", lane 0|records", log)')
+            self.assert_stopped_by(run, rank)
 
     def test_a_stopped_rank_0_is_named_by_another(self):
         run = self.start("root", "--dp", "3")
         run.wait_until(self.has_records(run), "records")
         self.assert_named(run, self.stop_rank(run, 0), 0)
+        self.assert_stopped_by(run, 0)
 
     def test_a_stopped_rank_is_named_before_the_first_chunk(self):
         # Before rank 0 opens the folder, while it does and after: its status never stays that of a run at work.
@@ -115,6 +118,8 @@ class Watchdog(support.JobTest):
                 self.assertEqual(run.wait_for_end(), 75, run.text())
                 self.assert_named(run, run.text(), 2)
                 have_folder.append(os.path.exists(run.output))
+                if have_folder[-1]:
+                    self.assert_stopped_by(run, 2)
         self.assertIn(True, have_folder, "other calls than these are around the opening now")
 
     def test_the_next_start_completes_what_was_stopped(self):
