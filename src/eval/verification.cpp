@@ -61,8 +61,7 @@ void Verification::compare(uint64_t first_item, const std::string& where, const 
     fail(ExitCode::kUnavailable,
          "chunk {}: {} and {} hold different bits for request {}, computed from the same weights and tokens; a "
          "processor, memory or a file of one of their hosts (named in the logs' first lines) is damaged: start again "
-         "in another output "
-         "folder, without the one at fault",
+         "in another output folder, without the one at fault",
          first_item, first.where, where, (score != nullptr ? score->key : generation->key).hex());
   }
   counts_.compared += 1;

@@ -195,8 +195,7 @@ Json infinitebench_dialogue_text(const Json& document) {
       "Below is a dialogue script where one random occurrence of a character name is replaced with \"$$MASK$$\", and "
       "you should try to guess who that character is.\n\nThe dialogue:\n\n---\n\n{context}\n\n---\n\nEnd of "
       "dialogue.\n\nWhich character is most likely \"$$MASK$$\"? Just say the name used by the scriptwriter (before "
-      "the colon marks) "
-      "of one single character and nothing else.",
+      "the colon marks) of one single character and nothing else.",
       document);
 }
 
