@@ -41,7 +41,10 @@ class Demo(support.JobTest):
 
     def test_without_a_command(self):
         done = self.run_program([])
-        self.assertIn("|demo_tavi", done.stdout)
+        with open(os.path.join(support.SOURCE, "README.md"), encoding="utf-8") as file:
+            table = "".join(line.removeprefix("    ") for line in file if line.startswith("    |"))
+        self.assertIn("|demo_tavi", table)
+        self.assertIn(table, done.stdout)
         self.assertRegex(done.stdout, r"tokens: \d+ computed / \d+ distinct / \d+ naive")
         folder = os.path.join(self.folder, "runs", os.listdir(self.path("runs"))[0])
         self.check_against_harness(folder)
